@@ -1,0 +1,330 @@
+"""Lowering: a graph as Q z = R u, y = Y u with u = [v; x] (THEORY.md 1 and 2, (R)).
+
+`lower` runs once through the graph and carries, for every node, its increment as a matrix T acting on the columns seen
+so far. It is written over an `Arithmetic`, so that plain floating point and rigorous enclosures take the same path.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import numpy as np
+
+from lipcert.errors import NotCertified
+from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, Input
+
+if TYPE_CHECKING:
+    from lipcert.activations.record import NormalForm
+    from lipcert.arrays import Array, IntArray
+    from lipcert.graph.linear_maps import LinearMap
+
+
+T = TypeVar("T")
+
+
+class Arithmetic(Protocol[T]):
+    """Matrix arithmetic for `lower`: plain floating point here, enclosures in `lipcert.certificates.enclosure`.
+
+    A T stands for a matrix (rows, columns).
+    """
+
+    def shape(self, x: T) -> tuple[int, int]:
+        """Its shape."""
+
+    def unit(self, rows: int, columns: int, at: int) -> T:
+        """The identity of size `rows` in columns at … at + rows, zero elsewhere."""
+
+    def zeros(self, rows: int, columns: int) -> T:
+        """The zero matrix."""
+
+    def widen(self, x: T, columns: int) -> T:
+        """x with zero columns appended up to `columns`."""
+
+    def columns(self, x: T, start: int, stop: int) -> T:
+        """The columns start … stop of x."""
+
+    def hstack(self, parts: list[T]) -> T:
+        """Matrices side by side."""
+
+    def vstack(self, parts: list[T]) -> T:
+        """Matrices of equal width on top of each other."""
+
+    def apply(self, a: LinearMap, x: T) -> T:
+        """A x, the map's own radius included."""
+
+    def add(self, x: T, y: T) -> T:
+        """x + y for equal shapes."""
+
+    def blocks(self, small: Array, radius: Array | None, x: T) -> T:
+        """blkdiag(S_1, S_2, …) x for `small` of shape (b, out, in), b = 1 meaning all blocks alike."""
+
+    def product(self, x: T, y: T) -> T:
+        """x y."""
+
+    def solve(self, a: T, b: T) -> T:
+        """The solution of (I − A) X = B; raises `NotCertified` where I − A is not (provably) invertible."""
+
+
+class FloatArithmetic:
+    """Plain float64: T is an array."""
+
+    def shape(self, x: Array) -> tuple[int, int]:
+        return x.shape  # type: ignore[return-value]
+
+    def unit(self, rows: int, columns: int, at: int) -> Array:
+        return np.eye(rows, columns, at)
+
+    def zeros(self, rows: int, columns: int) -> Array:
+        return np.zeros((rows, columns))
+
+    def widen(self, x: Array, columns: int) -> Array:
+        if x.shape[1] == columns:
+            return x
+        out = np.zeros((x.shape[0], columns))
+        out[:, : x.shape[1]] = x
+        return out
+
+    def columns(self, x: Array, start: int, stop: int) -> Array:
+        return x[:, start:stop]
+
+    def hstack(self, parts: list[Array]) -> Array:
+        return np.hstack(parts)
+
+    def vstack(self, parts: list[Array]) -> Array:
+        return np.vstack(parts)
+
+    def apply(self, a: LinearMap, x: Array) -> Array:
+        return a @ x
+
+    def add(self, x: Array, y: Array) -> Array:
+        return x + y
+
+    def blocks(self, small: Array, radius: Array | None, x: Array) -> Array:
+        return apply_blocks(small, x)
+
+    def product(self, x: Array, y: Array) -> Array:
+        return x @ y
+
+    def solve(self, a: Array, b: Array) -> Array:
+        try:
+            return np.asarray(np.linalg.solve(np.eye(a.shape[0]) - a, b), dtype=np.float64)
+        except np.linalg.LinAlgError:
+            raise NotCertified("I − DK is singular in an implicit layer: its equation has no unique solution") from None
+
+
+def apply_blocks(small: Array, x: Array) -> Array:
+    """blkdiag(S_1, S_2, …) x for S of shape (b, out, in), b = 1 or the number of blocks; x (blocks·in, columns)."""
+    _, rows, inner = small.shape
+    if inner == 1 and rows == 1:
+        return small.reshape(-1, 1) * x
+    if inner == 0 or rows == 0:
+        return np.zeros((small.shape[0] * rows, x.shape[1]))
+    return np.asarray(small @ x.reshape(-1, inner, x.shape[1])).reshape(-1, x.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """The multiplier groups of an interconnection.
+
+    Attributes
+    ----------
+    count
+        Number of groups.
+    row, column
+        The group of each row of R, and of each channel column.
+    channel, layer
+        For each group a label that is equal within a convolution channel, and within a layer: the ties.
+    """
+
+    count: int
+    row: IntArray
+    column: IntArray
+    channel: IntArray
+    layer: IntArray
+
+    @property
+    def channels(self) -> int:
+        """Number of channel columns."""
+        return self.column.size
+
+
+@dataclass(frozen=True, eq=False)
+class Interconnection(Generic[T]):
+    """Q z = R u and y = Y u, u = [v; x].
+
+    Attributes
+    ----------
+    R, Y
+        Matrices (rows, channels + inputs), (outputs, channels + inputs), as arrays or as enclosures.
+    groups
+        The multiplier groups.
+    inputs
+        Number of input columns; they are the last ones.
+    implicit
+        Whether a fixed point is part of it: then the channel part of (C) also proves well-posedness.
+    """
+
+    R: T
+    Y: T
+    groups: Groups
+    inputs: int
+    implicit: bool
+
+
+def lower(graph: Graph, arithmetic: Any = None) -> Interconnection[Any]:
+    """The interconnection of a graph.
+
+    Parameters
+    ----------
+    graph
+        The network; comparator networks are expected to be expanded already.
+    arithmetic
+        An `Arithmetic`; plain float64 by default.
+
+    Raises
+    ------
+    NotCertified
+        If I − DK of an implicit layer is not invertible.
+
+    Examples
+    --------
+    >>> from lipcert.graph import build as nn
+    >>> lower(nn.sequential(nn.linear([[2.0]]), nn.relu(), nn.linear([[3.0]]))).R
+    array([[0., 2.]])
+    """
+    ar = FloatArithmetic() if arithmetic is None else arithmetic
+    inputs = graph.input_size
+    run = _Run(ar, inputs)
+    at = 0
+    seeds = []
+    for i in graph.inputs:
+        seeds.append(ar.unit(graph.nodes[i].size, inputs, at))
+        at += graph.nodes[i].size
+    y = run.through(graph, seeds)
+    return run.finish(y)
+
+
+class _Run:
+    """The state of one lowering: columns are [x, v₁, v₂, …] in the order of appearance until `finish` moves x last."""
+
+    def __init__(self, arithmetic: Any, inputs: int) -> None:
+        self.ar = arithmetic
+        self.inputs = inputs
+        self.width = inputs
+        self.implicit = False
+        self.rows: list[Any] = []
+        self.row_groups: list[IntArray] = []
+        self.column_groups: list[IntArray] = []
+        self.channels: list[IntArray] = []
+        self.layers: list[IntArray] = []
+        self.groups = 0
+        self.labels = 0
+
+    def through(self, graph: Graph, seeds: list[Any]) -> Any:
+        """Run the increments `seeds` of the inputs through the graph; the increment of its output."""
+        ar = self.ar
+        steps = list(graph.walk())
+        uses = Counter(parent for _, node in steps for parent in node.parents)
+        uses[graph.output] += 1
+        seed = dict(zip(graph.inputs, seeds, strict=True))
+        value: dict[int, Any] = {}
+        for position, node in steps:
+            if isinstance(node, Input):
+                value[position] = seed[position]
+            elif isinstance(node, Affine):
+                parts = [ar.apply(a, value[p]) for p, a in zip(node.parents, node.maps, strict=True)]
+                width = max(ar.shape(part)[1] for part in parts)
+                total = ar.widen(parts[0], width)
+                for part in parts[1:]:
+                    total = ar.add(total, ar.widen(part, width))
+                value[position] = total
+            elif isinstance(node, Activation):
+                form = node.record.normal_form(node.block, node.parameters)
+                value[position] = self._activation(form, node, value[node.parent])
+            else:
+                value[position] = self._fixed_point(node, [value[p] for p in node.parents])
+            for parent in node.parents:
+                uses[parent] -= 1
+                if not uses[parent]:
+                    del value[parent]
+        return value[graph.output]
+
+    def _activation(self, form: NormalForm, node: Activation, z: Any) -> Any:
+        """Δw = K Δz + P Δv, and the rows Q Δz."""
+        ar = self.ar
+        w = ar.blocks(form.K, form.K_radius, z)
+        channels = form.P.shape[2] * node.blocks
+        if not channels:
+            return w
+        self.rows.append(ar.blocks(form.Q, form.Q_radius, z))
+        block = np.arange(node.blocks)[:, None] * form.groups + self.groups
+        self.row_groups.append((block + form.row_group).ravel())
+        self.column_groups.append((block + form.column_group).ravel())
+        label = np.arange(node.blocks) if node.channel is None else node.channel
+        self.channels.append(np.repeat(label + self.labels, form.groups))
+        self.layers.append(np.full(node.blocks * form.groups, len(self.layers)))
+        self.labels += int(label.max()) + 1
+        self.groups += node.blocks * form.groups
+        at = self.width
+        self.width += channels
+        w = ar.widen(w, self.width)
+        fresh = ar.blocks(form.P, form.P_radius, ar.unit(channels, self.width, at))
+        return ar.add(w, fresh)
+
+    def _fixed_point(self, node: FixedPoint, parameters: list[Any]) -> Any:
+        """s = A s + B p + C v solved for s; the rows of the cell in terms of p and v."""
+        ar = self.ar
+        self.implicit = True
+        state = node.size
+        cell = _Run(ar, node.cell.input_size)
+        seeds, at = [], 0
+        for i in node.cell.inputs:
+            size = node.cell.nodes[i].size
+            seeds.append(ar.unit(size, cell.inputs, at))
+            at += size
+        following = ar.widen(cell.through(node.cell, seeds), cell.width)
+        # s = (I − A)⁻¹ [B C] [p; v]
+        solved = ar.solve(ar.columns(following, 0, state), ar.columns(following, state, cell.width))
+        inner = cell.width - cell.inputs
+        base = len(self.layers)
+        at = self.width
+        self.width += inner
+        size = cell.inputs - state
+        outer = [ar.widen(p, self.width) for p in parameters]
+        drive = ar.vstack([*outer, ar.unit(inner, self.width, at)])
+        s = ar.product(solved, drive)
+        assert ar.shape(solved)[1] == size + inner
+        for rows in cell.rows:
+            rows = ar.widen(rows, cell.width)
+            through_state = ar.product(ar.columns(rows, 0, state), s)
+            self.rows.append(ar.add(through_state, ar.product(ar.columns(rows, state, cell.width), drive)))
+        self.row_groups += [g + self.groups for g in cell.row_groups]
+        self.column_groups += [g + self.groups for g in cell.column_groups]
+        self.channels += [c + self.labels for c in cell.channels]
+        self.layers += [c + base for c in cell.layers]
+        self.groups += cell.groups
+        self.labels += cell.labels
+        return s
+
+    def finish(self, y: Any) -> Interconnection[Any]:
+        """Move the inputs behind the channels and put the rows together."""
+        ar = self.ar
+        none = np.zeros(0, dtype=np.int64)
+
+        def reorder(x: Any) -> Any:
+            x = ar.widen(x, self.width)
+            return ar.hstack([ar.columns(x, self.inputs, self.width), ar.columns(x, 0, self.inputs)])
+
+        parts = [reorder(x) for x in self.rows]
+        self.rows.clear()
+        R = ar.vstack(parts) if parts else ar.zeros(0, self.width)
+        groups = Groups(
+            self.groups,
+            np.concatenate([none, *self.row_groups]),
+            np.concatenate([none, *self.column_groups]),
+            np.concatenate([none, *self.channels]),
+            np.concatenate([none, *self.layers]),
+        )
+        return Interconnection(R, reorder(y), groups, self.inputs, self.implicit)

@@ -1,0 +1,179 @@
+"""The semidefinite program of every norm, tie and method: one object (THEORY.md 3 and 4).
+
+    minimise  cost · y
+    subject to  Z(y) = Diag(y[column]) − Rᵀ Diag(y[row]) R − Yᵀ W Y ⪰ 0,   y ≥ 0                    (C)
+
+y holds the multipliers lam of the groups (tied ones once), then mu of the input parts (rho where there is one part),
+then nu of the outputs where the output norm is ℓ1. W is the identity, or Diag(1/nu) for the output norm ℓ1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lipcert.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lipcert.arrays import Array, IntArray
+    from lipcert.constraints.interconnection import Groups, Interconnection
+
+
+class Norm(StrEnum):
+    """A vector norm."""
+
+    L1 = "1"
+    L2 = "2"
+    LINF = "inf"
+
+    @classmethod
+    def parse(cls, value: object) -> Norm:
+        """The norm meant by 1, 2, 'inf', numpy.inf or a Norm.
+
+        Examples
+        --------
+        >>> Norm.parse(2), Norm.parse(float("inf"))
+        (<Norm.L2: '2'>, <Norm.LINF: 'inf'>)
+        """
+        text = str(int(value)) if isinstance(value, (int, float)) and np.isfinite(value) else str(value)
+        try:
+            return cls(text)
+        except ValueError:
+            raise InvalidRequest(f"the norm {value!r} is not known", advice="use 1, 2 or inf") from None
+
+
+class Tie(StrEnum):
+    """Which multipliers are one variable; each also names the bound method."""
+
+    NEURON = "neuron"
+    CHANNEL = "channel"
+    LAYER = "layer"
+    NETWORK = "network"
+
+
+def tie_groups(groups: Groups, tie: Tie) -> IntArray:
+    """For each multiplier group the variable that it is tied to."""
+    if tie is Tie.NETWORK:
+        return np.zeros(groups.count, dtype=np.int64)
+    label = {Tie.NEURON: np.arange(groups.count), Tie.CHANNEL: groups.channel, Tie.LAYER: groups.layer}[tie]
+    return np.unique(label, return_inverse=True)[1].astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """The data of (C).
+
+    Attributes
+    ----------
+    R
+        (rows, columns); columns are the channels, then the inputs.
+    Y
+        (outputs, columns).
+    row
+        The variable of each row of R.
+    column
+        The variable of each column: of its group for a channel, of its part for an input.
+    output
+        The variable nu of each output for the output norm ℓ1; None otherwise.
+    cost
+        (variables,); the objective.
+    multipliers
+        How many of the variables are lam; they come first, then mu, then nu.
+    """
+
+    R: Array
+    Y: Array
+    row: IntArray
+    column: IntArray
+    cost: Array
+    multipliers: int
+    output: IntArray | None = None
+
+    @property
+    def variables(self) -> int:
+        """Number of variables."""
+        return self.cost.size
+
+    @property
+    def channels(self) -> int:
+        """Number of channel columns."""
+        return int((self.column < self.multipliers).sum())
+
+    def matrix(self, y: Array) -> Array:
+        """Z(y)."""
+        R, Y = self.R, self.Y
+        weight = 1.0 if self.output is None else (1.0 / y[self.output])[:, None]
+        Z = -(R.T @ (y[self.row][:, None] * R)) - Y.T @ (weight * Y)
+        Z[np.diag_indices_from(Z)] += y[self.column]
+        return Z
+
+    def bound(self, y: Array) -> float:
+        """The Lipschitz bound that a feasible y stands for: √(cost·y), or cost·y for the output norm ℓ1."""
+        value = float(self.cost @ y)
+        return value if self.output is not None else float(np.sqrt(value))
+
+
+def subproblems(
+    system: Interconnection[Array], norm: Norm, output_norm: Norm, tie: Tie = Tie.NEURON
+) -> Iterator[Problem]:
+    """The problems whose largest bound is the bound for a pair of norms (THEORY.md 4).
+
+    ℓ1 inputs give one problem a coordinate, ℓ∞ outputs one a row of Y.
+    """
+    groups, n = system.groups, system.inputs
+    variable = tie_groups(groups, tie)
+    count = int(variable.max(initial=-1)) + 1
+    lam = np.zeros(count)
+    channels = groups.channels
+    whole = Problem(system.R, system.Y, variable[groups.row], variable[groups.column], lam, count)
+    parts = np.arange(n) if norm is Norm.LINF else np.zeros(n, dtype=np.int64)
+    for keep in [np.array([j]) for j in range(n)] if norm is Norm.L1 else [np.arange(n)]:
+        part = np.unique(parts[keep], return_inverse=True)[1]
+        mu = np.ones(int(part.max(initial=-1)) + 1)
+        columns = np.concatenate([np.arange(channels), channels + keep])
+        problem = replace(
+            whole,
+            R=system.R[:, columns] if norm is Norm.L1 else system.R,
+            Y=system.Y[:, columns] if norm is Norm.L1 else system.Y,
+            column=np.concatenate([whole.column, count + part]),
+            cost=np.concatenate([lam, mu]),
+        )
+        if output_norm is Norm.L2:
+            yield problem
+        elif output_norm is Norm.LINF:
+            for i in range(problem.Y.shape[0]):
+                yield replace(problem, Y=problem.Y[i : i + 1])
+        else:
+            m = problem.Y.shape[0]
+            yield replace(
+                problem,
+                output=problem.variables + np.arange(m),
+                cost=0.5 * np.concatenate([problem.cost, np.ones(m)]),
+            )
+
+
+def compress_inputs(problem: Problem) -> Problem:
+    """The same problem on the row space of the input columns, for one input part (ℓ2 only); its optimum is the same.
+
+    An orthonormal basis V of the rows of [R; Y] restricted to the inputs replaces x by Vᵀ x (THEORY.md 4).
+    """
+    channels = problem.channels
+    stacked = np.vstack([problem.R[:, channels:], problem.Y[:, channels:]])
+    if stacked.shape[1] <= stacked.shape[0] or problem.column[channels:].min() != problem.column[channels:].max():
+        return problem
+    # Aᵀ = V T with V orthonormal: A V = Tᵀ
+    compressed = np.asarray(np.linalg.qr(stacked.T, mode="r")).T
+    rows = problem.R.shape[0]
+    return replace(
+        problem,
+        R=np.hstack([problem.R[:, :channels], compressed[:rows]]),
+        Y=np.hstack([problem.Y[:, :channels], compressed[rows:]]),
+        column=np.concatenate(
+            [problem.column[:channels], np.full(compressed.shape[1], problem.column[channels], dtype=np.int64)]
+        ),
+    )
