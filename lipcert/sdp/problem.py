@@ -10,58 +10,18 @@ then nu of the outputs where the output norm is ℓ1. W is the identity, or Diag
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lipcert.errors import InvalidRequest
+from lipcert.constraints.multipliers import Multipliers, Tie, tie_groups
+from lipcert.norms import Norm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lipcert.arrays import Array, IntArray
-    from lipcert.constraints.interconnection import Groups, Interconnection
-
-
-class Norm(StrEnum):
-    """A vector norm."""
-
-    L1 = "1"
-    L2 = "2"
-    LINF = "inf"
-
-    @classmethod
-    def parse(cls, value: object) -> Norm:
-        """The norm meant by 1, 2, 'inf', numpy.inf or a Norm.
-
-        Examples
-        --------
-        >>> Norm.parse(2), Norm.parse(float("inf"))
-        (<Norm.L2: '2'>, <Norm.LINF: 'inf'>)
-        """
-        text = str(int(value)) if isinstance(value, (int, float)) and np.isfinite(value) else str(value)
-        try:
-            return cls(text)
-        except ValueError:
-            raise InvalidRequest(f"the norm {value!r} is not known", advice="use 1, 2 or inf") from None
-
-
-class Tie(StrEnum):
-    """Which multipliers are one variable; each also names the bound method."""
-
-    NEURON = "neuron"
-    CHANNEL = "channel"
-    LAYER = "layer"
-    NETWORK = "network"
-
-
-def tie_groups(groups: Groups, tie: Tie) -> IntArray:
-    """For each multiplier group the variable that it is tied to."""
-    if tie is Tie.NETWORK:
-        return np.zeros(groups.count, dtype=np.int64)
-    label = {Tie.NEURON: np.arange(groups.count), Tie.CHANNEL: groups.channel, Tie.LAYER: groups.layer}[tie]
-    return np.unique(label, return_inverse=True)[1].astype(np.int64)
+    from lipcert.constraints.interconnection import Interconnection
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +71,12 @@ class Problem:
         Z = -(R.T @ (y[self.row][:, None] * R)) - Y.T @ (weight * Y)
         Z[np.diag_indices_from(Z)] += y[self.column]
         return Z
+
+    def split(self, y: Array) -> Multipliers:
+        """The parts lam (of the variables, not of the groups), mu and nu of y."""
+        outputs = 0 if self.output is None else self.output.size
+        stop = y.size - outputs
+        return Multipliers(y[: self.multipliers], y[self.multipliers : stop], y[stop:] if outputs else None)
 
     def bound(self, y: Array) -> float:
         """The Lipschitz bound that a feasible y stands for: √(cost·y), or cost·y for the output norm ℓ1."""

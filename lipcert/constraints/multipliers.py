@@ -1,0 +1,53 @@
+"""Multipliers: one lam a group, their ties, and what a solver hands to the proof."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from lipcert.arrays import Array, IntArray
+    from lipcert.constraints.interconnection import Groups
+
+
+@dataclass(frozen=True, eq=False)
+class Multipliers:
+    """A proposal for one semidefinite program of THEORY.md 4, ties expanded.
+
+    Attributes
+    ----------
+    lam
+        One a multiplier group.
+    mu
+        (1,) for inputs in ℓ2 or of one coordinate, (inputs,) for ℓ∞.
+    nu
+        (outputs,) for the output norm ℓ1, else None.
+    """
+
+    lam: Array
+    mu: Array
+    nu: Array | None = None
+
+
+class Tie(StrEnum):
+    """Which multipliers are one variable; each also names the bound method."""
+
+    NEURON = "neuron"
+    CHANNEL = "channel"
+    LAYER = "layer"
+    NETWORK = "network"
+
+
+def tie_groups(groups: Groups, tie: Tie) -> IntArray:
+    """For each multiplier group the variable that it is tied to.
+
+    Multipliers tied over a layer or channel are equal for slope-restricted neurons whose K and P differ too: (N) is
+    normalised, so a common lam is meaningful.
+    """
+    if tie is Tie.NETWORK:
+        return np.zeros(groups.count, dtype=np.int64)
+    label = {Tie.NEURON: np.arange(groups.count), Tie.CHANNEL: groups.channel, Tie.LAYER: groups.layer}[tie]
+    return np.unique(label, return_inverse=True)[1].astype(np.int64)
