@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from lipcert.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array, IntArray
@@ -79,6 +81,18 @@ class ActivationRecord(ABC):
         """J(z)ᵀ cotangent, with the same element of the generalised Jacobian."""
 
     @abstractmethod
+    def ball(self, z: Sequence[Any], parameters: Parameters) -> list[Any]:
+        """Enclosures of φ over one block in ball arithmetic.
+
+        Parameters
+        ----------
+        z
+            The inputs of the block, `flint.arb` balls.
+        parameters
+            The parameters of this block, without their first axis.
+        """
+
+    @abstractmethod
     def normal_form(self, block: int, parameters: Parameters) -> NormalForm:
         """The normal form of a block of `block` inputs."""
 
@@ -117,18 +131,26 @@ class Pointwise(ActivationRecord):
 
     Attributes
     ----------
+    title
+        The name that a person would use.
     function, gradient
         Value and derivative, vectorised, called with (z, parameters); parameters broadcast against z.
     slopes
         (α, β) as arrays (1,) or (blocks,), rounded outward, from the parameters.
+    enclosure
+        φ on a `flint.arb`, or on an `arb_series` x + t (value, slope, …), called with (x, parameters as
+        exact balls).
+    source
+        The derivation of the slopes.
     """
 
     name: str
+    title: str
     function: Callable[[Array, Parameters], Array]
     gradient: Callable[[Array, Parameters], Array]
     slopes: Callable[[Parameters], tuple[Array, Array]]
+    enclosure: Callable[[Any, Mapping[str, Any]], Any]
     source: str
-    defaults: Mapping[str, float] = field(default_factory=dict)
 
     def value(self, z: Array, parameters: Parameters) -> Array:
         return self.function(z, _aligned(parameters))
@@ -139,16 +161,30 @@ class Pointwise(ActivationRecord):
     def vjp(self, z: Array, cotangent: Array, parameters: Parameters) -> Array:
         return self.gradient(z, _aligned(parameters)) * cotangent
 
+    def ball(self, z: Sequence[Any], parameters: Parameters) -> list[Any]:
+        from flint import arb
+
+        exact = {key: arb(float(value)) for key, value in parameters.items()}
+        return [self.enclosure(x, exact) for x in z]
+
     def normal_form(self, block: int, parameters: Parameters) -> NormalForm:
+        if block != 1:
+            raise InvalidRequest(f"{self.title} acts on single numbers, not on groups of {block}")
         low, high = self.slopes(parameters)
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+            raise InvalidRequest(f"{self.title} has no finite slope interval for these parameters")
         K, P = slope_centre(low, high)
         shape = (-1, 1, 1)
-        group = np.zeros(1, dtype=np.int64)
-        return NormalForm(K.reshape(shape), P.reshape(shape), np.ones((1, 1, 1)), group, group)
+        count = 1 if P.any() else 0
+        group = np.zeros(count, dtype=np.int64)
+        return NormalForm(K.reshape(shape), P.reshape(shape)[:, :, :count], np.ones((1, count, 1)), group, group)
 
     def lipschitz(self, block: int, parameters: Parameters) -> float:
         low, high = self.slopes(parameters)
         return float(max(np.abs(low).max(), np.abs(high).max()))
+
+    def describe(self, blocks: int, block: int) -> str:
+        return f"{blocks * block} {self.title}"
 
 
 def _aligned(parameters: Parameters) -> Parameters:

@@ -1,0 +1,85 @@
+"""Ball arithmetic (python-flint) for activations: enclosures of values, and of slopes through truncated power series.
+
+python-flint is imported only where a ball is really needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lipcert.activations.record import ActivationRecord, Parameters
+
+
+def enclose(record: ActivationRecord, z: Sequence[Any], block: int, parameters: Parameters) -> list[Any]:
+    """Enclosures of a whole activation layer.
+
+    Parameters
+    ----------
+    record
+        The activation.
+    z
+        `flint.arb` balls, blocks·block of them.
+    block
+        Inputs of a block.
+    parameters
+        Arrays with first axis 1 or blocks.
+
+    Examples
+    --------
+    >>> from flint import arb
+    >>> from lipcert.activations import TABLE
+    >>> [float(w.mid()) for w in enclose(TABLE["sort"], [arb(2), arb(-1)], 2, {})]
+    [-1.0, 2.0]
+    """
+    out: list[Any] = []
+    for i in range(len(z) // block):
+        own = {key: value[i if value.shape[0] > 1 else 0] for key, value in parameters.items()}
+        out += record.ball(z[i * block : (i + 1) * block], own)
+    return out
+
+
+def cases(x: Any, at: Any, below: Callable[[Any], Any], above: Callable[[Any], Any]) -> Any:
+    """below(x) for x ≤ at, above(x) for x ≥ at, and the hull of both where the ball x may lie on either side."""
+    series = _is_series(x)
+    head = x[0] if series else x
+    if head <= at:
+        return below(x)
+    if head >= at:
+        return above(x)
+    left, right = below(x), above(x)
+    if not series:
+        return left.union(right)
+    from flint import arb_series
+
+    return arb_series([left[k].union(right[k]) for k in range(x.prec)], prec=x.prec)
+
+
+def constant(x: Any, value: Any) -> Any:
+    """The constant `value`, of the type of x."""
+    return value + x * 0
+
+
+def absolute(x: Any) -> Any:
+    """|x|."""
+    return cases(x, 0, lambda y: -y, lambda y: y)
+
+
+def logistic(x: Any) -> Any:
+    """1/(1 + e^(−x)), without overflow on either side."""
+    return cases(x, 0, lambda y: 1 - 1 / (1 + y.exp()), lambda y: 1 / (1 + (-y).exp()))
+
+
+def tanh(x: Any) -> Any:
+    """The hyperbolic tangent."""
+    return 2 * logistic(2 * x) - 1
+
+
+def softplus(x: Any) -> Any:
+    """log(1 + e^x)."""
+    return cases(x, 0, lambda y: (1 + y.exp()).log(), lambda y: y + (1 + (-y).exp()).log())
+
+
+def _is_series(x: Any) -> bool:
+    return hasattr(x, "coeffs")

@@ -1,0 +1,209 @@
+"""Activations on vectors: Householder reflections, softmax, norms."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lipcert.activations.record import ActivationRecord, NormalForm, Parameters
+from lipcert.activations.sorting import helmert, mean_matrix, mean_slope, normal_form
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lipcert.arrays import Array
+
+_UNIT = 2.0**-53
+_TINY = np.finfo(np.float64).tiny
+
+
+class Householder(ActivationRecord):
+    """φ(x) = x − u·min(cᵀx, 0); a reflection (φ(x) = x for vᵀx > 0, else (I − 2vvᵀ)x) is u = 2v, c = v.
+
+    min(t, 0) = (t − |t|)/2, so K = I − ½ucᵀ, P = u/2, Q = cᵀ, one scalar group a block, for any u and c. Parameters u,
+    c of shape (1 or blocks, block).
+    """
+
+    name = "householder"
+    source = "Singla et al. 2021 (arXiv 2108.04062), Pauli et al. 2024 (arXiv 2401.14033); min(t, 0) = (t − |t|)/2"
+
+    def value(self, z: Array, parameters: Parameters) -> Array:
+        u, c = parameters["u"][:, :, None], parameters["c"][:, :, None]
+        return z - u * np.minimum((c * z).sum(axis=1, keepdims=True), 0.0)
+
+    def jvp(self, z: Array, tangent: Array, parameters: Parameters) -> Array:
+        u, c = parameters["u"][:, :, None], parameters["c"][:, :, None]
+        active = (c * z).sum(axis=1, keepdims=True) < 0
+        return tangent - u * (active * (c * tangent).sum(axis=1, keepdims=True))
+
+    def vjp(self, z: Array, cotangent: Array, parameters: Parameters) -> Array:
+        u, c = parameters["u"][:, :, None], parameters["c"][:, :, None]
+        active = (c * z).sum(axis=1, keepdims=True) < 0
+        return cotangent - c * (active * (u * cotangent).sum(axis=1, keepdims=True))
+
+    def ball(self, z: Sequence[Any], parameters: Parameters) -> list[Any]:
+        from flint import arb
+
+        t = arb(0)
+        for c, x in zip(parameters["c"], z, strict=True):
+            t += arb(float(c)) * x
+        t = t.min(arb(0))
+        return [x - arb(float(u)) * t for u, x in zip(parameters["u"], z, strict=True)]
+
+    def normal_form(self, block: int, parameters: Parameters) -> NormalForm:
+        u, c = parameters["u"], parameters["c"]
+        product = 0.5 * u[:, :, None] * c[:, None, :]
+        K = np.eye(block) - product
+        # one rounding of the product, one of the difference, the sum of both rounded up
+        radius = 2.0 * _UNIT * (np.abs(product) + np.abs(K)) + _TINY
+        group = np.zeros(1, dtype=np.int64)
+        return NormalForm(K, 0.5 * u[:, :, None], c[:, None, :], group, group, K_radius=radius)
+
+    def lipschitz(self, block: int, parameters: Parameters) -> float:
+        # on span(u, c), with t = uᵀc and δ = ‖u‖²‖c‖² − t² = Σ_{i<j}(u_i c_j − u_j c_i)²:
+        # ‖I − ucᵀ‖ = ½(√(δ + t²) + √(δ + (2 − t)²)); convexity takes care of the segment from I to I − ucᵀ
+        u, c = np.broadcast_arrays(parameters["u"], parameters["c"])
+        t = (u * c).sum(axis=1)
+        skew = u[:, :, None] * c[:, None, :]
+        skew = skew - skew.swapaxes(1, 2)
+        delta = 0.5 * (skew**2).sum(axis=(1, 2))
+        norm = 0.5 * (np.sqrt(delta + t**2) + np.sqrt(delta + (2.0 - t) ** 2))
+        # the rounding errors of t and of each entry of `skew` are below this times the unit roundoff
+        rounding = (block + 8) * (1.0 + np.linalg.norm(u, axis=1) * np.linalg.norm(c, axis=1)) * _UNIT
+        return float(max(1.0, (norm + 8.0 * rounding).max()))
+
+    def describe(self, blocks: int, block: int) -> str:
+        return f"{blocks} Householder reflections of {block}"
+
+
+class Softmax(ActivationRecord):
+    """e^z/Σe^z over a block: its Jacobian diag(p) − ppᵀ is symmetric, kills 1, and has eigenvalues in [0, ½].
+
+    So K = ¼(I − 11ᵀ/k), P = ¼B, Q = Bᵀ.
+    """
+
+    name = "softmax"
+    source = "Gao & Pavel 2017 (arXiv 1704.00805); THEORY.md 2"
+
+    def value(self, z: Array, parameters: Parameters) -> Array:
+        e = np.exp(z - z.max(axis=1, keepdims=True))
+        return e / e.sum(axis=1, keepdims=True)
+
+    def jvp(self, z: Array, tangent: Array, parameters: Parameters) -> Array:
+        p = self.value(z, parameters)
+        return p * (tangent - (p * tangent).sum(axis=1, keepdims=True))
+
+    def vjp(self, z: Array, cotangent: Array, parameters: Parameters) -> Array:
+        return self.jvp(z, cotangent, parameters)
+
+    def ball(self, z: Sequence[Any], parameters: Parameters) -> list[Any]:
+        # p_i = 1/Σ_j e^(z_j − z_i)
+        return [1 / (1 + sum(((y - x).exp() for j, y in enumerate(z) if j != i), start=0 * x)) for i, x in enumerate(z)]
+
+    def normal_form(self, block: int, parameters: Parameters) -> NormalForm:
+        mean, radius = mean_matrix(block, block)
+        B, B_radius = helmert(block)
+        centring = np.eye(block) - mean
+        return normal_form(0.25 * centring, 0.25 * (radius + np.spacing(1.0)), 0.25 * B, 0.25 * B_radius, block)
+
+    def lipschitz(self, block: int, parameters: Parameters) -> float:
+        return 0.5
+
+    def describe(self, blocks: int, block: int) -> str:
+        return _counted(blocks, f"softmax over {block}")
+
+
+class LogSoftmax(ActivationRecord):
+    """z − log Σe^z over a block: Δw = Δz − 1·pᵀΔz with p in the simplex, so K = I − 11ᵀ/k, P = −√(1 − 1/k)·1, Q = Bᵀ.
+
+    The range of I − 11ᵀ/k is orthogonal to 1, so the norm of the Jacobian is at most √(1 + k(1 − 1/k)) = √k.
+    """
+
+    name = "log_softmax"
+    source = "the gradient of log Σe^z lies in the simplex; THEORY.md 2"
+
+    def value(self, z: Array, parameters: Parameters) -> Array:
+        shifted = z - z.max(axis=1, keepdims=True)
+        return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+    def jvp(self, z: Array, tangent: Array, parameters: Parameters) -> Array:
+        p = np.exp(self.value(z, parameters))
+        return tangent - (p * tangent).sum(axis=1, keepdims=True)
+
+    def vjp(self, z: Array, cotangent: Array, parameters: Parameters) -> Array:
+        p = np.exp(self.value(z, parameters))
+        return cotangent - p * cotangent.sum(axis=1, keepdims=True)
+
+    def ball(self, z: Sequence[Any], parameters: Parameters) -> list[Any]:
+        return [
+            -(1 + sum(((y - x).exp() for j, y in enumerate(z) if j != i), start=0 * x)).log() for i, x in enumerate(z)
+        ]
+
+    def normal_form(self, block: int, parameters: Parameters) -> NormalForm:
+        mean, radius = mean_matrix(block, block)
+        P = np.full((block, min(block - 1, 1)), -mean_slope(block))
+        return normal_form(np.eye(block) - mean, radius + np.spacing(1.0), P, None, block)
+
+    def lipschitz(self, block: int, parameters: Parameters) -> float:
+        return float(np.nextafter(np.sqrt(float(block)), np.inf))
+
+    def describe(self, blocks: int, block: int) -> str:
+        return _counted(blocks, f"log-softmax over {block}")
+
+
+class Nonexpansive(ActivationRecord):
+    """Any block with ‖Δw‖ ≤ ‖Δz‖: K = 0, P = I, Q = I, one group."""
+
+    def normal_form(self, block: int, parameters: Parameters) -> NormalForm:
+        out = self.output_size(block)
+        return NormalForm(
+            np.zeros((1, out, block)),
+            np.eye(out)[None],
+            np.eye(block)[None],
+            np.zeros(out, dtype=np.int64),
+            np.zeros(block, dtype=np.int64),
+        )
+
+    def lipschitz(self, block: int, parameters: Parameters) -> float:
+        return 1.0
+
+    @abstractmethod
+    def describe(self, blocks: int, block: int) -> str: ...
+
+
+class EuclideanNorm(Nonexpansive):
+    """‖z‖ of a block: L2-norm pooling."""
+
+    name = "norm"
+    source = "the triangle inequality"
+
+    def output_size(self, block: int) -> int:
+        return 1
+
+    def value(self, z: Array, parameters: Parameters) -> Array:
+        return np.linalg.norm(z, axis=1, keepdims=True)
+
+    def jvp(self, z: Array, tangent: Array, parameters: Parameters) -> Array:
+        return np.asarray((self._direction(z) * tangent).sum(axis=1, keepdims=True))
+
+    def vjp(self, z: Array, cotangent: Array, parameters: Parameters) -> Array:
+        return self._direction(z) * cotangent
+
+    def ball(self, z: Sequence[Any], parameters: Parameters) -> list[Any]:
+        return [sum((x * x for x in z), start=0 * z[0]).nonnegative_part().sqrt()]
+
+    def describe(self, blocks: int, block: int) -> str:
+        return _counted(blocks, f"Euclidean norm over {block}")
+
+    def _direction(self, z: Array) -> Array:
+        norm = self.value(z, {})
+        return z / np.where(norm > 0, norm, 1.0)
+
+
+def _counted(blocks: int, what: str) -> str:
+    return what if blocks == 1 else f"{blocks} × {what}"
+
+
+RECORDS = (Householder(), Softmax(), LogSoftmax(), EuclideanNorm())

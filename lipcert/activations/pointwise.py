@@ -1,0 +1,469 @@
+"""Scalar activations. Decimal slope extrema are rounded outward in the last digit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import erf, erfc, expit
+
+from lipcert.activations import balls
+from lipcert.activations.record import Parameters, Pointwise
+from lipcert.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lipcert.arrays import Array
+
+    Slopes = Callable[[Parameters], tuple[Array, Array]]
+
+_ONE = np.ones(1)
+
+
+def _within(low: float, high: float) -> Slopes:
+    return lambda p: (np.array([low]), np.array([high]))
+
+
+def _hull(*slopes: Array) -> tuple[Array, Array]:
+    """The smallest interval that holds all the given slopes, elementwise."""
+    low = high = slopes[0]
+    for slope in slopes[1:]:
+        low, high = np.minimum(low, slope), np.maximum(high, slope)
+    return low, high
+
+
+def _up(x: Array) -> Array:
+    return np.nextafter(x, np.inf)
+
+
+def _down(x: Array) -> Array:
+    return np.nextafter(x, -np.inf)
+
+
+def _positive(p: Parameters, key: str, name: str) -> None:
+    if not (p[key] > 0).all():
+        raise InvalidRequest(f"{name} needs {key} > 0")
+
+
+RELU = Pointwise(
+    "relu",
+    "ReLU",
+    lambda z, p: np.maximum(z, 0.0),
+    lambda z, p: (z > 0).astype(np.float64),
+    _within(0.0, 1.0),
+    lambda x, p: balls.cases(x, 0, lambda y: y * 0, lambda y: y),
+    "slopes 0 and 1; LipSDP, arXiv 1906.04893",
+)
+
+LEAKY_RELU = Pointwise(
+    "leaky_relu",
+    "LeakyReLU",
+    lambda z, p: np.where(z > 0, z, p["alpha"] * z),
+    lambda z, p: np.where(z > 0, 1.0, p["alpha"]),
+    lambda p: _hull(p["alpha"], _ONE),
+    lambda x, p: balls.cases(x, 0, lambda y: p["alpha"] * y, lambda y: y),
+    "slopes alpha and 1, any sign of alpha; PReLU is the same with one alpha a channel",
+)
+
+TWO_SLOPE = Pointwise(
+    "two_slope",
+    "two-slope units",
+    lambda z, p: np.where(z > 0, p["above"] * z, p["below"] * z),
+    lambda z, p: np.where(z > 0, p["above"], p["below"]) + 0.0 * z,
+    lambda p: _hull(p["below"], p["above"]),
+    lambda x, p: balls.cases(x, 0, lambda y: p["below"] * y, lambda y: p["above"] * y),
+    "slope `below` for x < 0 and `above` for x > 0",
+)
+
+ABS = Pointwise(
+    "abs",
+    "absolute values",
+    lambda z, p: np.abs(z),
+    lambda z, p: np.sign(z),
+    _within(-1.0, 1.0),
+    lambda x, p: balls.absolute(x),
+    "slopes −1 and 1",
+)
+
+
+def _clip_slopes(p: Parameters) -> tuple[Array, Array]:
+    low, high = np.broadcast_arrays(p["low"], p["high"])
+    return np.zeros(low.shape), (low < high).astype(np.float64)
+
+
+def _clip_enclosure(x: Any, p: Any) -> Any:
+    # min(max(x, low), high): for low > high the constant high, as ONNX has it
+    lifted = balls.cases(x, p["low"], lambda y: balls.constant(y, p["low"]), lambda y: y)
+    return balls.cases(lifted, p["high"], lambda y: y, lambda y: balls.constant(y, p["high"]))
+
+
+CLIP = Pointwise(
+    "clip",
+    "clipped units",
+    lambda z, p: np.minimum(np.maximum(z, p["low"]), p["high"]),
+    lambda z, p: ((z > p["low"]) & (z < p["high"])).astype(np.float64),
+    _clip_slopes,
+    _clip_enclosure,
+    "min(max(x, low), high): slopes 0 and 1, constant for low ≥ high; ReLU6 and HardTanh are of this kind",
+)
+
+ELU = Pointwise(
+    "elu",
+    "ELU",
+    lambda z, p: np.where(z > 0, z, p["alpha"] * np.expm1(np.minimum(z, 0.0))),
+    lambda z, p: np.where(z > 0, 1.0, p["alpha"] * np.exp(np.minimum(z, 0.0))),
+    lambda p: _hull(np.zeros(1), _ONE, p["alpha"]),
+    lambda x, p: balls.cases(x, 0, lambda y: p["alpha"] * (y.exp() - 1), lambda y: y),
+    "slope 1 above zero, alpha·e^x in (0, alpha] below",
+)
+
+
+def _selu_slopes(p: Parameters) -> tuple[Array, Array]:
+    product = p["gamma"] * p["alpha"]
+    return _hull(np.zeros(1), p["gamma"], _down(product), _up(product))
+
+
+SELU = Pointwise(
+    "selu",
+    "SELU",
+    lambda z, p: p["gamma"] * np.where(z > 0, z, p["alpha"] * np.expm1(np.minimum(z, 0.0))),
+    lambda z, p: p["gamma"] * np.where(z > 0, 1.0, p["alpha"] * np.exp(np.minimum(z, 0.0))),
+    _selu_slopes,
+    lambda x, p: p["gamma"] * balls.cases(x, 0, lambda y: p["alpha"] * (y.exp() - 1), lambda y: y),
+    "slope gamma above zero, gamma·alpha·e^x below; 1.7581 for the constants of arXiv 1706.02515",
+)
+
+
+def _celu_slopes(p: Parameters) -> tuple[Array, Array]:
+    _positive(p, "alpha", "CELU")
+    return np.zeros(1), np.ones(1)
+
+
+CELU = Pointwise(
+    "celu",
+    "CELU",
+    lambda z, p: np.where(z > 0, z, p["alpha"] * np.expm1(np.minimum(z, 0.0) / p["alpha"])),
+    lambda z, p: np.where(z > 0, 1.0, np.exp(np.minimum(z, 0.0) / p["alpha"])),
+    _celu_slopes,
+    lambda x, p: balls.cases(x, 0, lambda y: p["alpha"] * ((y / p["alpha"]).exp() - 1), lambda y: y),
+    "slope e^(x/alpha) in (0, 1] below zero for alpha > 0; for alpha < 0 it is unbounded",
+)
+
+TANH = Pointwise(
+    "tanh",
+    "tanh",
+    lambda z, p: np.tanh(z),
+    lambda z, p: 1.0 - np.tanh(z) ** 2,
+    _within(0.0, 1.0),
+    lambda x, p: balls.tanh(x),
+    "tanh' = 1 − tanh² lies in (0, 1]",
+)
+
+SIGMOID = Pointwise(
+    "sigmoid",
+    "sigmoid",
+    lambda z, p: expit(z),
+    lambda z, p: expit(z) * expit(-z),
+    _within(0.0, 0.25),
+    lambda x, p: balls.logistic(x),
+    "σ' = σ(1 − σ) lies in (0, ¼]",
+)
+
+
+def _softplus_slopes(p: Parameters) -> tuple[Array, Array]:
+    if not p["beta"].all():
+        raise InvalidRequest("softplus needs beta ≠ 0")
+    return np.zeros(1), np.ones(1)
+
+
+SOFTPLUS = Pointwise(
+    "softplus",
+    "softplus",
+    lambda z, p: np.logaddexp(0.0, p["beta"] * z) / p["beta"],
+    lambda z, p: expit(p["beta"] * z),
+    _softplus_slopes,
+    lambda x, p: balls.softplus(p["beta"] * x) / p["beta"],
+    "log(1 + e^(beta·x))/beta has the slope σ(beta·x) in (0, 1)",
+)
+
+LOG_SIGMOID = Pointwise(
+    "log_sigmoid",
+    "log-sigmoid",
+    lambda z, p: -np.logaddexp(0.0, -z),
+    lambda z, p: expit(-z),
+    _within(0.0, 1.0),
+    lambda x, p: -balls.softplus(-x),
+    "the slope of log σ(x) is σ(−x) in (0, 1)",
+)
+
+SOFTSIGN = Pointwise(
+    "softsign",
+    "softsign",
+    lambda z, p: z / (1.0 + np.abs(z)),
+    lambda z, p: (1.0 + np.abs(z)) ** -2.0,
+    _within(0.0, 1.0),
+    lambda x, p: balls.cases(x, 0, lambda y: y / (1 - y), lambda y: y / (1 + y)),
+    "the slope of x/(1 + |x|) is (1 + |x|)⁻² in (0, 1]",
+)
+
+HARD_SIGMOID = Pointwise(
+    "hard_sigmoid",
+    "hard sigmoid",
+    lambda z, p: np.clip(p["alpha"] * z + p["beta"], 0.0, 1.0),
+    lambda z, p: p["alpha"] * (np.abs(p["alpha"] * z + p["beta"] - 0.5) < 0.5),
+    lambda p: _hull(np.zeros(1), p["alpha"]),
+    lambda x, p: _unit_clip(p["alpha"] * x + p["beta"]),
+    "clip(alpha·x + beta, 0, 1): slopes 0 and alpha",
+)
+
+
+def _unit_clip(x: Any) -> Any:
+    return _clip_enclosure(x, {"low": 0, "high": 1})
+
+
+HARD_SWISH = Pointwise(
+    "hard_swish",
+    "HardSwish",
+    lambda z, p: z * np.clip(p["alpha"] * z + p["beta"], 0.0, 1.0),
+    lambda z, p: _hard_swish_gradient(z, p["alpha"], p["beta"]),
+    lambda p: _hull(np.zeros(1), _ONE, -p["beta"], _up(2.0 - p["beta"])),
+    lambda x, p: x * _unit_clip(p["alpha"] * x + p["beta"]),
+    "x·s with s = clip(alpha·x + beta, 0, 1): slope 0 or 1 where s is clipped, else 2s − beta in [−beta, 2 − beta], "
+    "whatever alpha is; [−½, 3/2] for beta = ½",
+)
+
+
+def _hard_swish_gradient(z: Array, alpha: Array, beta: Array) -> Array:
+    s = np.clip(alpha * z + beta, 0.0, 1.0)
+    return np.asarray(np.where((s > 0) & (s < 1), 2.0 * s - beta, s))
+
+
+GELU = Pointwise(
+    "gelu",
+    "GELU",
+    lambda z, p: 0.5 * z * erfc(-p["rate"] * z),
+    lambda z, p: 0.5 * erfc(-p["rate"] * z) + p["rate"] * z / np.sqrt(np.pi) * np.exp(-((p["rate"] * z) ** 2)),
+    _within(-0.1289041451851548, 1.128904145185155),
+    lambda x, p: x * (1 + (p["rate"] * x).erf()) / 2,
+    "x·(1 + erf(rate·x))/2 with t = √2·rate·x has the slope Φ(t) + t·φ(t), whatever the rate; its derivative "
+    "(2 − t²)φ(t) vanishes at t = ±√2",
+)
+
+
+def _gelu_tanh_gradient(z: Array) -> Array:
+    # beyond |x| = 50 the second term is below 1e-300
+    x = np.clip(z, -50.0, 50.0)
+    root = np.sqrt(2.0 / np.pi)
+    u = 2.0 * root * (x + 0.044715 * x**3)
+    return np.asarray(expit(u) + x * expit(u) * expit(-u) * 2.0 * root * (1.0 + 3.0 * 0.044715 * x**2))
+
+
+def _gelu_tanh_enclosure(x: Any, p: Any) -> Any:
+    from flint import arb
+
+    cubic = arb(44715) / 1000000
+    return x * balls.logistic(2 * (2 / arb.pi()).sqrt() * (x + cubic * x * x * x))
+
+
+GELU_TANH = Pointwise(
+    "gelu_tanh",
+    "GELU (tanh form)",
+    lambda z, p: (
+        z * expit(2.0 * np.sqrt(2.0 / np.pi) * (np.clip(z, -1e3, 1e3) + 0.044715 * np.clip(z, -1e3, 1e3) ** 3))
+    ),
+    lambda z, p: _gelu_tanh_gradient(z),
+    _within(-0.12899306865877178, 1.128993068658772),
+    _gelu_tanh_enclosure,
+    "x·(1 + tanh(√(2/π)(x + 0.044715 x³)))/2; extrema of the slope at ±1.41850…, computed to 40 digits",
+)
+
+SILU = Pointwise(
+    "silu",
+    "SiLU",
+    lambda z, p: z * expit(p["beta"] * z),
+    lambda z, p: expit(p["beta"] * z) * (1.0 + p["beta"] * z * expit(-p["beta"] * z)),
+    _within(-0.09983932012886693, 1.099839320128867),
+    lambda x, p: x * balls.logistic(p["beta"] * x),
+    "x·σ(beta·x) with t = beta·x has the slope σ(t)(1 + t·σ(−t)), whatever beta; extrema at t = ±2.39935…, computed "
+    "to 40 digits; Swish",
+)
+
+
+def _mish_gradient(z: Array) -> Array:
+    gate = np.tanh(np.logaddexp(0.0, z))
+    return np.asarray(gate + z * (1.0 - gate**2) * expit(z))
+
+
+def _mish_enclosure(x: Any, p: Any) -> Any:
+    # tanh(log(1 + e^x)) = 1 − 2/((1 + e^x)² + 1) = n/(n + 2) with n = e^x (e^x + 2)
+    def below(y: Any) -> Any:
+        e = y.exp()
+        return y * e * (e + 2) / (e * (e + 2) + 2)
+
+    def above(y: Any) -> Any:
+        e = (-y).exp()
+        return y * (1 + 2 * e) / (1 + 2 * e + 2 * e * e)
+
+    return balls.cases(x, 0, below, above)
+
+
+MISH = Pointwise(
+    "mish",
+    "Mish",
+    lambda z, p: z * np.tanh(np.logaddexp(0.0, z)),
+    lambda z, p: _mish_gradient(z),
+    _within(-0.11252612238946257, 1.088498161251728),
+    _mish_enclosure,
+    "x·tanh(softplus(x)); extrema of the slope at −2.25637… and 1.49057…, computed to 40 digits",
+)
+
+ERF = Pointwise(
+    "erf",
+    "erf",
+    lambda z, p: erf(z),
+    lambda z, p: 2.0 / np.sqrt(np.pi) * np.exp(-(z**2)),
+    _within(0.0, 1.1283791670955128),
+    lambda x, p: x.erf(),
+    "the slope 2/√π·e^(−x²) lies in (0, 2/√π]",
+)
+
+SIN = Pointwise(
+    "sin",
+    "sin",
+    lambda z, p: np.sin(z),
+    lambda z, p: np.cos(z),
+    _within(-1.0, 1.0),
+    lambda x, p: x.sin(),
+    "sin' = cos lies in [−1, 1]",
+)
+
+COS = Pointwise(
+    "cos",
+    "cos",
+    lambda z, p: np.cos(z),
+    lambda z, p: -np.sin(z),
+    _within(-1.0, 1.0),
+    lambda x, p: x.cos(),
+    "cos' = −sin lies in [−1, 1]",
+)
+
+SIN_SQUARED = Pointwise(
+    "sin_squared",
+    "sin²",
+    lambda z, p: np.sin(z) ** 2,
+    lambda z, p: np.sin(2.0 * z),
+    _within(-1.0, 1.0),
+    lambda x, p: (1 - (2 * x).cos()) / 2,
+    "the slope of sin² x is sin 2x in [−1, 1]; x + sin²(a·x)/a is Snake, arXiv 2006.08195",
+)
+
+SNAKE = Pointwise(
+    "snake",
+    "Snake",
+    lambda z, p: z + np.sin(p["a"] * z) ** 2 / p["a"],
+    lambda z, p: 1.0 + np.sin(2.0 * p["a"] * z),
+    _within(0.0, 2.0),
+    lambda x, p: x + (1 - (2 * p["a"] * x).cos()) / (2 * p["a"]),
+    "x + sin²(a·x)/a, a ≠ 0, has the slope 1 + sin(2a·x) in [0, 2]; arXiv 2006.08195",
+)
+
+ARCTAN = Pointwise(
+    "arctan",
+    "arctan",
+    lambda z, p: np.arctan(z),
+    lambda z, p: 1.0 / (1.0 + z**2),
+    _within(0.0, 1.0),
+    lambda x, p: x.atan(),
+    "the slope 1/(1 + x²) lies in (0, 1]",
+)
+
+ARSINH = Pointwise(
+    "arsinh",
+    "arsinh",
+    lambda z, p: np.arcsinh(z),
+    lambda z, p: 1.0 / np.hypot(1.0, z),
+    _within(0.0, 1.0),
+    lambda x, p: balls.cases(x, 0, lambda y: -((1 + y * y).sqrt() - y).log(), lambda y: ((1 + y * y).sqrt() + y).log()),
+    "the slope 1/√(1 + x²) lies in (0, 1]",
+)
+
+
+def _softshrink_slopes(p: Parameters) -> tuple[Array, Array]:
+    if not (p["lambd"] >= 0).all():
+        raise InvalidRequest("softshrink needs lambd ≥ 0")
+    return (p["lambd"] == 0).astype(np.float64), np.ones(1)
+
+
+SOFTSHRINK = Pointwise(
+    "softshrink",
+    "softshrink",
+    lambda z, p: z - np.clip(z, -p["lambd"], p["lambd"]),
+    lambda z, p: (np.abs(z) > p["lambd"]).astype(np.float64),
+    _softshrink_slopes,
+    lambda x, p: balls.cases(
+        x,
+        0,
+        lambda y: balls.cases(y, -p["lambd"], lambda t: t + p["lambd"], lambda t: t * 0),
+        lambda y: balls.cases(y, p["lambd"], lambda t: t * 0, lambda t: t - p["lambd"]),
+    ),
+    "x − clip(x, −lambd, lambd): slopes 0 and 1",
+)
+
+TANHSHRINK = Pointwise(
+    "tanhshrink",
+    "tanhshrink",
+    lambda z, p: z - np.tanh(z),
+    lambda z, p: np.tanh(z) ** 2,
+    _within(0.0, 1.0),
+    lambda x, p: x - balls.tanh(x),
+    "the slope of x − tanh x is tanh² x in [0, 1)",
+)
+
+
+def _soft_abs_slopes(p: Parameters) -> tuple[Array, Array]:
+    _positive(p, "offset", "√(x² + offset)")
+    return -np.ones(1), np.ones(1)
+
+
+SOFT_ABS = Pointwise(
+    "soft_abs",
+    "soft absolute values",
+    lambda z, p: np.hypot(z, np.sqrt(p["offset"])),
+    lambda z, p: z / np.hypot(z, np.sqrt(p["offset"])),
+    _soft_abs_slopes,
+    lambda x, p: (x * x + p["offset"]).sqrt(),
+    "√(x² + offset), the pseudo-Huber function up to constants, has the slope x/√(x² + offset) in (−1, 1)",
+)
+
+RECORDS = (
+    RELU,
+    LEAKY_RELU,
+    TWO_SLOPE,
+    ABS,
+    CLIP,
+    ELU,
+    SELU,
+    CELU,
+    TANH,
+    SIGMOID,
+    SOFTPLUS,
+    LOG_SIGMOID,
+    SOFTSIGN,
+    HARD_SIGMOID,
+    HARD_SWISH,
+    GELU,
+    GELU_TANH,
+    SILU,
+    MISH,
+    ERF,
+    SIN,
+    COS,
+    SIN_SQUARED,
+    SNAKE,
+    ARCTAN,
+    ARSINH,
+    SOFTSHRINK,
+    TANHSHRINK,
+    SOFT_ABS,
+)
