@@ -54,6 +54,7 @@ RELU = Pointwise(
     _within(0.0, 1.0),
     lambda x, p: balls.cases(x, 0, lambda y: y * 0, lambda y: y),
     "slopes 0 and 1; LipSDP, arXiv 1906.04893",
+    modulus=True,
 )
 
 LEAKY_RELU = Pointwise(
@@ -84,6 +85,7 @@ ABS = Pointwise(
     _within(-1.0, 1.0),
     lambda x, p: balls.absolute(x),
     "slopes −1 and 1",
+    modulus=True,
 )
 
 

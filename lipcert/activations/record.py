@@ -96,6 +96,10 @@ class ActivationRecord(ABC):
     def normal_form(self, block: int, parameters: Parameters) -> NormalForm:
         """The normal form of a block of `block` inputs."""
 
+    def is_modulus(self, block: int) -> bool:
+        """Whether φ(z) = K z + P |Q z| itself, with exact K, P, Q and one channel: then |Q z| can be shared."""
+        return False
+
     @abstractmethod
     def lipschitz(self, block: int, parameters: Parameters) -> float:
         """A proven ℓ2 Lipschitz constant of a block, rounded up: the activation's factor in the norm product."""
@@ -142,6 +146,8 @@ class Pointwise(ActivationRecord):
         exact balls).
     source
         The derivation of the slopes.
+    modulus
+        Whether φ(x) = K x + P |x| exactly.
     """
 
     name: str
@@ -151,6 +157,7 @@ class Pointwise(ActivationRecord):
     slopes: Callable[[Parameters], tuple[Array, Array]]
     enclosure: Callable[[Any, Mapping[str, Any]], Any]
     source: str
+    modulus: bool = False
 
     def value(self, z: Array, parameters: Parameters) -> Array:
         return self.function(z, _aligned(parameters))
@@ -178,6 +185,9 @@ class Pointwise(ActivationRecord):
         count = 1 if P.any() else 0
         group = np.zeros(count, dtype=np.int64)
         return NormalForm(K.reshape(shape), P.reshape(shape)[:, :, :count], np.ones((1, count, 1)), group, group)
+
+    def is_modulus(self, block: int) -> bool:
+        return self.modulus
 
     def lipschitz(self, block: int, parameters: Parameters) -> float:
         low, high = self.slopes(parameters)

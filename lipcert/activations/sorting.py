@@ -92,6 +92,9 @@ class Sort(ActivationRecord):
             return NormalForm(K, P, Q, group, group)
         return normal_form(*mean_matrix(block, block), *helmert(block), block)
 
+    def is_modulus(self, block: int) -> bool:
+        return block == 2
+
     def lipschitz(self, block: int, parameters: Parameters) -> float:
         return 1.0
 
@@ -138,6 +141,9 @@ class Maximum(ActivationRecord):
         # a larger P is sound: it only makes the channel smaller
         P = np.full((1, min(block - 1, 1)), mean_slope(block))
         return normal_form(*mean_matrix(1, block), P, None, block)
+
+    def is_modulus(self, block: int) -> bool:
+        return block == 2
 
     def lipschitz(self, block: int, parameters: Parameters) -> float:
         return 1.0

@@ -8,15 +8,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lipcert.errors import InvalidRequest
-from lipcert.graph.linear_maps import Dense, LinearMap, identity
+from lipcert.graph.linear_maps import Dense, Index, LinearMap, identity
 from lipcert.graph.nodes import Graph, GraphBuilder, Input, moved
+from lipcert.graph.windows import pooling_windows
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -89,9 +90,49 @@ def relu() -> Layer:
     return activation("relu")
 
 
+def leaky_relu(alpha: ArrayLike = 0.01) -> Layer:
+    """x for x > 0, alpha·x below; an array gives every input its own alpha (PReLU)."""
+    return activation("leaky_relu", alpha=alpha)
+
+
+def abs_() -> Layer:
+    """|x|."""
+    return activation("abs")
+
+
+def clip(low: ArrayLike = -np.inf, high: ArrayLike = np.inf) -> Layer:
+    """min(max(x, low), high)."""
+    return activation("clip", low=low, high=high)
+
+
+def elu(alpha: ArrayLike = 1.0) -> Layer:
+    """x for x > 0, alpha(e^x − 1) below."""
+    return activation("elu", alpha=alpha)
+
+
 def tanh() -> Layer:
     """The hyperbolic tangent."""
     return activation("tanh")
+
+
+def sigmoid() -> Layer:
+    """1/(1 + e^(−x))."""
+    return activation("sigmoid")
+
+
+def softplus(beta: ArrayLike = 1.0) -> Layer:
+    """log(1 + e^(beta·x))/beta."""
+    return activation("softplus", beta=beta)
+
+
+def gelu() -> Layer:
+    """x·Φ(x), with the nearest number to √½ in Φ(x) = (1 + erf(√½ x))/2."""
+    return activation("gelu", rate=np.sqrt(0.5))
+
+
+def silu(beta: ArrayLike = 1.0) -> Layer:
+    """x·σ(beta·x)."""
+    return activation("silu", beta=beta)
 
 
 def maxmin() -> Layer:
@@ -102,6 +143,72 @@ def maxmin() -> Layer:
 def group_sort(size: int) -> Layer:
     """Sorts each group of `size` neighbours, ascending."""
     return activation("sort", size)
+
+
+def maximum(size: int) -> Layer:
+    """The largest number of each group of `size` neighbours."""
+    return activation("maximum", size)
+
+
+def max_pool(
+    channels: int,
+    size: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None,
+) -> Layer:
+    """Maximum pooling of an image (channels, *size), padded with −∞.
+
+    Parameters
+    ----------
+    channels, size
+        Number of channels, spatial sizes.
+    kernel, stride
+        One number a spatial axis; the stride defaults to the kernel.
+    pads
+        Padding on both sides of each axis, zero by default.
+
+    Examples
+    --------
+    >>> sequential(max_pool(2, [4, 4], [2, 2])).output_size
+    8
+    """
+    step, pad = list(stride or kernel), list(pads or [0] * len(size))
+    size_out = [(n + 2 * p - k) // s + 1 for n, k, s, p in zip(size, kernel, step, pad, strict=True)]
+    window = pooling_windows(size, kernel, step, [1] * len(size), pad, size_out)
+    inputs = channels * int(np.prod(size))
+    index = (np.arange(channels)[:, None, None] * int(np.prod(size)) + window).ravel()
+    channel = np.repeat(np.arange(channels), window.shape[0])
+
+    def add(builder: GraphBuilder, x: int) -> int:
+        gathered = builder.affine([x], [_fitting(Index(index, inputs), builder, x)])
+        return builder.activation(gathered, "maximum", window.shape[1], channel=channel)
+
+    return Layer(add, inputs)
+
+
+def householder(v: ArrayLike) -> Layer:
+    """x where vᵀx > 0, else the reflection (I − 2vvᵀ)x, on consecutive groups.
+
+    Parameters
+    ----------
+    v
+        Unit vectors, (group size,) for all groups alike or (groups, group size); used as they are.
+
+    Raises
+    ------
+    InvalidRequest
+        If a vector is not a unit vector to 1e-6.
+    """
+    c = np.atleast_2d(np.asarray(v, dtype=np.float64))
+    if not (np.abs(np.linalg.norm(c, axis=1) - 1.0) <= 1e-6).all():
+        raise InvalidRequest("a Householder reflection needs unit vectors", advice="divide v by its norm")
+    return activation("householder", c.shape[1], u=2.0 * c, c=c)
+
+
+def softmax(size: int) -> Layer:
+    """e^x/Σe^x over each group of `size` neighbours."""
+    return activation("softmax", size)
 
 
 def residual(*branch: Layer | Graph) -> Layer:
