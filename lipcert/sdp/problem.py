@@ -129,7 +129,7 @@ def compress_inputs(problem: Problem) -> Problem:
     An orthonormal basis V of the rows of [R; Y] restricted to the inputs replaces x by Vᵀ x (THEORY.md 4).
     """
     channels = problem.channels
-    stacked = np.vstack([problem.R[:, channels:], problem.Y[:, channels:]])
+    stacked = _input_columns(problem)
     if stacked.shape[1] <= stacked.shape[0] or problem.column[channels:].min() != problem.column[channels:].max():
         return problem
     # Aᵀ = V T with V orthonormal: A V = Tᵀ
@@ -143,3 +143,13 @@ def compress_inputs(problem: Problem) -> Problem:
             [problem.column[:channels], np.full(compressed.shape[1], problem.column[channels], dtype=np.int64)]
         ),
     )
+
+
+def decompress(problem: Problem, vectors: Array) -> Array:
+    """Input directions of `compress_inputs(problem)`, given as columns, as directions of the inputs of `problem`."""
+    basis = np.linalg.qr(_input_columns(problem).T)[0]
+    return np.asarray(basis @ vectors)
+
+
+def _input_columns(problem: Problem) -> Array:
+    return np.vstack([problem.R[:, problem.channels :], problem.Y[:, problem.channels :]])

@@ -1,0 +1,217 @@
+"""The bound methods: records that turn a job into multipliers. Nothing here is trusted; the proof disposes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lipcert.bounds.product import NormProduct, norm_product
+from lipcert.constraints.interconnection import Interconnection, lower
+from lipcert.constraints.multipliers import Multipliers, Tie, tie_groups
+from lipcert.errors import NotCertified
+from lipcert.graph.nodes import Activation
+from lipcert.norms import Norm
+from lipcert.sdp.many import solve_all
+from lipcert.sdp.outcome import Outcome, SolverOptions, Status
+from lipcert.sdp.problem import Problem, compress_inputs, decompress, subproblems
+
+if TYPE_CHECKING:
+    from lipcert.arrays import Array
+    from lipcert.graph.nodes import Graph
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What a method is asked for.
+
+    Attributes
+    ----------
+    graph
+        The prepared graph, outputs selected.
+    norm, output_norm
+        The norms.
+    solver
+        Name of the solver.
+    options
+        Passed to it.
+    jobs
+        Processes for independent semidefinite programs, or None for one.
+    """
+
+    graph: Graph
+    norm: Norm
+    output_norm: Norm
+    solver: str
+    options: SolverOptions
+    jobs: int | None = None
+
+    @cached_property
+    def system(self) -> Interconnection[Array]:
+        """R and Y in floating point."""
+        return lower(self.graph)
+
+    @cached_property
+    def product(self) -> NormProduct | None:
+        """The norm product, or None for implicit networks."""
+        return norm_product(self.graph)
+
+
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """Multipliers for every semidefinite program of the job, for the proof.
+
+    Attributes
+    ----------
+    cases
+        One a subproblem of THEORY.md 4, in its order.
+    method, solver
+        What made them.
+    status, gap, iterations
+        As `Outcome`, the worst over the cases; iterations added up.
+    directions
+        (inputs, k): promising input directions for the lower bound, from the Gram matrix, or None.
+    """
+
+    cases: tuple[Multipliers, ...]
+    method: str
+    solver: str
+    status: Status
+    gap: float | None
+    iterations: int | None
+    directions: Array | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One bound method.
+
+    Attributes
+    ----------
+    name, summary, source
+        For `lipcert methods`.
+    refuses
+        The reason why it does not apply to a job, or None.
+    propose
+        The multipliers for a job.
+    form
+        How the graph is prepared: see `lipcert.graph.prepare`.
+    """
+
+    name: str
+    summary: str
+    source: str
+    propose: Callable[[Job], Proposal]
+    refuses: Callable[[Job], str | None] = lambda job: None
+    form: str = "comparators"
+
+
+def solve_tied(job: Job, tie: Tie) -> Proposal:
+    """Solve every semidefinite program of the job with the multipliers tied."""
+    system = job.system
+    variable = tie_groups(system.groups, tie)
+    problems = list(subproblems(system, job.norm, job.output_norm, tie))
+    outcomes = solve_all([compress_inputs(p) for p in problems], job.solver, job.options, job.jobs)
+    cases = []
+    for problem, outcome in zip(problems, outcomes, strict=True):
+        if outcome.y is None:
+            raise NotCertified(
+                f"the solver {job.solver} proposed no multipliers: {outcome.message or outcome.status.advice}",
+                advice="try --solver native or --method layer",
+            )
+        parts = problem.split(outcome.y)
+        cases.append(Multipliers(parts.lam[variable], parts.mu, parts.nu))
+    return summarise(cases, tie.value, job.solver, outcomes, input_directions(job, problems, outcomes))
+
+
+def summarise(
+    cases: Iterable[Multipliers],
+    method: str,
+    solver: str,
+    outcomes: Sequence[Outcome],
+    directions: Array | None = None,
+) -> Proposal:
+    """A proposal from the outcomes of its subproblems: the worst status and gap, all iterations."""
+    worst = max(outcomes, key=lambda outcome: list(Status).index(outcome.status))
+    gaps = [outcome.gap for outcome in outcomes if outcome.gap is not None]
+    return Proposal(
+        tuple(cases),
+        method,
+        solver,
+        worst.status,
+        max(gaps) if gaps else None,
+        sum(outcome.iterations for outcome in outcomes),
+        directions,
+        worst.message,
+    )
+
+
+def input_directions(job: Job, problems: Sequence[Problem], outcomes: Sequence[Outcome]) -> Array | None:
+    """Leading eigenvectors of the input block of the Gram matrices, as columns in input space."""
+    columns = []
+    for problem, outcome in zip(problems, outcomes, strict=True):
+        if outcome.gram is None or job.norm is Norm.L1:
+            continue
+        block = outcome.gram[problem.channels :, problem.channels :][: job.system.inputs, : job.system.inputs]
+        if not np.isfinite(block).all():
+            continue
+        vectors = np.linalg.eigh(block)[1][:, ::-1][:, :3]
+        if vectors.shape[0] < job.system.inputs:
+            vectors = decompress(problem, vectors)
+        columns.append(vectors)
+    return np.hstack(columns) if columns else None
+
+
+def propose_product(job: Job) -> Proposal:
+    """The norm product as multipliers: the weights of its telescoping sum, slightly decreasing to be interior."""
+    if job.product is None:
+        raise NotCertified("an implicit layer has no norm product", advice="use --method neuron")
+    system = job.system
+    weights = job.product.weights()
+    lam = np.concatenate(
+        [
+            np.full(node.blocks * groups, t * balance)
+            for position, t in sorted(weights.items())
+            for node, groups, balance in [_balance(job.graph, position)]
+        ]
+        or [np.zeros(0)]
+    )
+    value = job.product.value
+    inputs, outputs = system.inputs, job.graph.output_size
+    mu = np.full(inputs if job.norm is Norm.LINF else 1, value**2)
+    nu = np.full(outputs, value * np.sqrt(outputs)) if job.output_norm is Norm.L1 else None
+    copies = (inputs if job.norm is Norm.L1 else 1) * (outputs if job.output_norm is Norm.LINF else 1)
+    return Proposal((Multipliers(lam, mu, nu),) * copies, "product", "none", Status.CLOSED_FORM, None, None)
+
+
+def _balance(graph: Graph, position: int) -> tuple[Activation, int, float]:
+    """The activation node, its groups a block, and L‖P‖/‖Q‖.
+
+    λ (‖Q Δz‖² − ‖Δv‖²) ≤ L²‖Δz‖² − ‖K Δz + P Δv‖² holds for λ = L‖P‖/‖Q‖ where the slopes are [α, β] and for GroupSort.
+    """
+    node = graph.nodes[position]
+    assert isinstance(node, Activation)
+    form = node.record.normal_form(node.block, node.parameters)
+    p, q = (float(np.linalg.norm(x, 2, axis=(1, 2)).max(initial=0.0)) if x.size else 0.0 for x in (form.P, form.Q))
+    return node, form.groups if p else 0, node.record.lipschitz(node.block, node.parameters) * p / q if q else 0.0
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method("product", "product of the layers' norms", "folklore; Szegedy et al., arXiv 1312.6199", propose_product),
+        *(
+            Method(
+                tie.value,
+                f"the normal form with one multiplier a {tie.value}",
+                "THEORY.md 2 and 3",
+                partial(solve_tied, tie=tie),
+            )
+            for tie in (Tie.LAYER, Tie.CHANNEL, Tie.NEURON)
+        ),
+    )
+}

@@ -1,0 +1,179 @@
+"""What a bound computation gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from lipcert.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from lipcert.bounds.lower import LowerBound
+    from lipcert.certificates import Certificate
+    from lipcert.norms import Norm
+    from lipcert.sdp.outcome import Progress, Status
+
+
+@dataclass(frozen=True)
+class OutputBound:
+    """The bound of one scalar functional of the output.
+
+    Attributes
+    ----------
+    output
+        '3' for output 3, '3-5' for the margin y₃ − y₅.
+    upper, lower
+        Proven upper bound; lower bound, or None where none was asked for.
+    """
+
+    output: str
+    upper: float
+    lower: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry of the JSON list `each`."""
+        return {"output": self.output, "upper": self.upper, "lower": self.lower}
+
+
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """A proven Lipschitz bound: ‖f(x) − f(x′)‖ ≤ upper · ‖x − x′‖ for all x, x′, in exact arithmetic.
+
+    Attributes
+    ----------
+    upper
+        The bound, proven and rounded up.
+    lower
+        A lower bound on the same constant, or None.
+    product
+        The norm product (proven too), or None for implicit networks.
+    verified
+        Whether `upper` passed the rigorous check; a number that did not is never put here.
+    method, solver
+        What produced the multipliers.
+    status
+        How the solver ended.
+    relative_gap
+        Duality gap of the solver relative to its objective, or None.
+    iterations
+        Iterations of the solver, or None.
+    seconds
+        Wall-clock time of the whole computation.
+    norm, output_norm
+        The norms of the input and of the output.
+    inputs, outputs, channels
+        Sizes; channels is the number of scalar channels of the normal form.
+    well_posed
+        True where implicit layers are proven to have exactly one solution, and for explicit networks.
+    idealisations
+        Where the function that the bound is about differs from the file.
+    certificate
+        The proof, or None where the bound is the norm product of a network too large for a certificate.
+    each
+        Bounds output by output where `outputs` asked for them; `upper` is then the largest.
+    trace
+        The progress reports of the solver.
+    notes
+        What was tried and given up on the way to the bound.
+    witness
+        The lower bound with its points, or None.
+    """
+
+    upper: float
+    lower: float | None
+    product: float | None
+    verified: bool
+    method: str
+    solver: str
+    status: Status
+    relative_gap: float | None
+    iterations: int | None
+    seconds: float
+    norm: Norm
+    output_norm: Norm
+    inputs: int
+    outputs: int
+    channels: int
+    well_posed: bool
+    idealisations: tuple[str, ...] = ()
+    certificate: Certificate | None = None
+    each: tuple[OutputBound, ...] = ()
+    trace: tuple[Progress, ...] = ()
+    notes: tuple[str, ...] = ()
+    witness: LowerBound | None = None
+    model: str = ""
+    sha256: str = ""
+    scope: str = "global"
+
+    @property
+    def ratio(self) -> float | None:
+        """upper / lower, or None without a positive lower bound."""
+        return self.upper / self.lower if self.lower else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that `lipcert bound --json` prints."""
+        return {
+            "model": self.model,
+            "sha256": self.sha256,
+            "inputs": self.inputs,
+            "outputs": self.outputs,
+            "channels": self.channels,
+            "norm": str(self.norm),
+            "output_norm": str(self.output_norm),
+            "scope": self.scope,
+            "upper": self.upper,
+            "lower": self.lower,
+            "ratio": self.ratio,
+            "product": self.product,
+            "verified": self.verified,
+            "method": self.method,
+            "solver": self.solver,
+            "status": self.status.value,
+            "relative_gap": self.relative_gap,
+            "iterations": self.iterations,
+            "seconds": round(self.seconds, 3),
+            "well_posed": self.well_posed,
+            "idealisations": list(self.idealisations),
+            "notes": list(self.notes),
+            "certificate": None,
+            "each": [item.to_dict() for item in self.each],
+        }
+
+    def plot(self, ax: Any = None) -> Any:
+        """Convergence of the bound over time, with the norm product and the lower bound as lines.
+
+        Parameters
+        ----------
+        ax
+            A matplotlib Axes, or None for a new one.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Raises
+        ------
+        MissingExtra
+            If matplotlib is not installed.
+        """
+        try:
+            import matplotlib.pyplot as plt
+        except ImportError:
+            raise MissingExtra("matplotlib", "plot", purpose="a plot") from None
+        if ax is None:
+            _, ax = plt.subplots()
+        points = [(p.seconds, p.bound) for p in self.trace if p.bound is not None]
+        if points:
+            ax.plot(*zip(*points, strict=True), marker=".", label=f"{self.method} ({self.solver})")
+        ax.axhline(self.upper, color="C0", linestyle="--", label=f"proven bound {self.upper:.6g}")
+        if self.product is not None:
+            ax.axhline(self.product, color="C1", linestyle=":", label=f"norm product {self.product:.6g}")
+        if self.lower:
+            ax.axhline(self.lower, color="C2", linestyle="-.", label=f"lower bound {self.lower:.6g}")
+        ax.set(xlabel="seconds", ylabel=f"Lipschitz bound (ℓ{self.norm} → ℓ{self.output_norm})", yscale="log")
+        ax.legend()
+        return ax
+
+    def named(self, model: str, sha256: str) -> Bound:
+        """The same bound with the model's file name and hash."""
+        return replace(self, model=model, sha256=sha256)
