@@ -99,7 +99,9 @@ class Sort(ActivationRecord):
         return 1.0
 
     def describe(self, blocks: int, block: int) -> str:
-        return f"{blocks} MaxMin pairs" if block == 2 else f"{blocks} GroupSort groups of {block}"
+        if block == 2:
+            return f"{blocks} MaxMin pair{'s' * (blocks != 1)}"
+        return f"{blocks} GroupSort group{'s' * (blocks != 1)} of {block}"
 
 
 class Maximum(ActivationRecord):

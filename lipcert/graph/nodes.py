@@ -17,6 +17,7 @@ from lipcert.graph.linear_maps import Index, LinearMap
 if TYPE_CHECKING:
     from lipcert.activations.record import ActivationRecord
     from lipcert.arrays import Array, IntArray
+    from lipcert.graph.summary import Summary
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,6 +196,12 @@ class Graph:
             if position in needed:
                 needed.update(self.nodes[position].parents)
         return ((i, node) for i, node in enumerate(self.nodes) if i in needed)
+
+    def summary(self) -> Summary:
+        """The network in numbers and words; print it."""
+        from lipcert.graph.summary import summarise
+
+        return summarise(self)
 
     def select(self, functionals: LinearMap) -> Graph:
         """The graph of C y for a map C on the outputs, such as one output or a margin y_i − y_j."""

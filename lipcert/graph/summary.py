@@ -1,0 +1,189 @@
+"""What `lipcert inspect` shows: a network in the words of a person."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lipcert.activations import TABLE
+from lipcert.graph.linear_maps import Convolution, Dense, Diagonal, Index, LinearMap
+from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, Input
+from lipcert.graph.prepare import prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """One node: its name in the file, what it does, the length of its output, its stored numbers."""
+
+    name: str
+    what: str
+    size: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A network in numbers and words; `str` gives the text that people read.
+
+    Attributes
+    ----------
+    source
+        The file that it was read from.
+    inputs, outputs
+        Lengths.
+    parameters
+        Numbers stored in linear maps, biases and activations.
+    activations
+        Such as '512 MaxMin pairs', one line a kind, as written in the file.
+    channels
+        Scalar channels of the semidefinite program, after sorts and maxima were written with pairs and shared.
+    implicit
+        Number of implicit layers.
+    layers
+        The nodes in order.
+    idealisations
+        Where the network as bounded differs from the file.
+    """
+
+    source: str
+    inputs: int
+    outputs: int
+    parameters: int
+    activations: tuple[str, ...]
+    channels: int
+    implicit: int
+    layers: tuple[LayerSummary, ...]
+    idealisations: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data, for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        rows = [
+            ("inputs", f"{self.inputs:,}"),
+            ("outputs", f"{self.outputs:,}"),
+            ("parameters", f"{self.parameters:,}"),
+            ("activations", ", ".join(self.activations) or "none"),
+            ("channels", f"{self.channels:,}"),
+        ]
+        if self.implicit:
+            rows.append(("implicit layers", f"{self.implicit}"))
+        lines = [self.source] if self.source else []
+        lines += [f"{key:<17}{value}" for key, value in rows]
+        lines.append("layers")
+        name = min(max((len(layer.name) for layer in self.layers), default=0), 40)
+        number = len(str(len(self.layers)))
+        lines += [
+            f"  {k:>{number}}  {layer.what:<44} {layer.size:>9,}  {layer.name[:name]}".rstrip()
+            for k, layer in enumerate(self.layers, 1)
+        ]
+        if self.idealisations:
+            lines.append("idealisations")
+            lines += [f"  - {text}" for text in self.idealisations]
+        return "\n".join(lines)
+
+
+def summarise(graph: Graph) -> Summary:
+    """The summary of a network as it was written, before preparation.
+
+    Examples
+    --------
+    >>> from lipcert.graph import build as nn
+    >>> summarise(nn.sequential(nn.linear([[1.0, 2.0], [3.0, 4.0]]), nn.maxmin())).activations
+    ('1 MaxMin pair',)
+    """
+    blocks: Counter[tuple[str, int]] = Counter()
+    for node in _nodes(graph):
+        if isinstance(node, Activation):
+            blocks[node.kind, node.block] += node.blocks
+    layers = tuple(
+        LayerSummary(node.name, _describe(node), node.size, _parameters(node))
+        for _, node in graph.walk()
+        if not isinstance(node, Input)
+    )
+    return Summary(
+        graph.source,
+        graph.input_size,
+        graph.output_size,
+        sum(layer.parameters for layer in layers),
+        tuple(TABLE[kind].describe(count, block) for (kind, block), count in blocks.items()),
+        channels(prepare(graph)),
+        sum(isinstance(node, FixedPoint) for node in _nodes(graph)),
+        layers,
+        graph.idealisations,
+    )
+
+
+def channels(graph: Graph) -> int:
+    """The number of channels that lowering a (prepared) graph gives, without lowering it."""
+    return sum(
+        node.blocks * node.record.normal_form(node.block, node.parameters).P.shape[2]
+        for node in _nodes(graph)
+        if isinstance(node, Activation)
+    )
+
+
+def _nodes(graph: Graph) -> Iterator[Input | Affine | Activation | FixedPoint]:
+    """The nodes, those of cells included."""
+    for _, node in graph.walk():
+        yield node
+        if isinstance(node, FixedPoint):
+            yield from _nodes(node.cell)
+
+
+def _describe(node: Affine | Activation | FixedPoint) -> str:
+    if isinstance(node, Activation):
+        return node.record.describe(node.blocks, node.block)
+    if isinstance(node, FixedPoint):
+        return f"fixed point of a cell of {sum(1 for _ in node.cell.walk()) - len(node.cell.inputs)} nodes"
+    moving = all(isinstance(a, Index) for a in node.maps)
+    if moving and node.bias is None:
+        return _movement(node)
+    text = " + ".join(_describe_map(a) for a in node.maps)
+    return text if node.bias is None else f"{text} + bias"
+
+
+def _movement(node: Affine) -> str:
+    if len(node.maps) == 1:
+        return "data movement"
+    overlap = sum((a.index >= 0).astype(int) for a in node.maps if isinstance(a, Index))
+    return f"{'concatenation' if np.max(overlap) <= 1 else 'sum'} of {len(node.maps)} branches"
+
+
+def _describe_map(a: LinearMap) -> str:
+    if isinstance(a, Dense):
+        return f"linear {a.shape[1]} → {a.shape[0]}"
+    if isinstance(a, Convolution):
+        kernel = "×".join(map(str, a.kernel.shape[2:]))
+        sizes = "×".join(map(str, (a.channels_in, *a.size))), "×".join(map(str, (a.kernel.shape[0], *a.size_out)))
+        return f"convolution {kernel}, {sizes[0]} → {sizes[1]}"
+    if isinstance(a, Diagonal):
+        return "scaling"
+    if isinstance(a, Index):
+        return "identity" if a.is_identity else "data movement"
+    return f"sparse linear {a.shape[1]} → {a.shape[0]}"
+
+
+def _parameters(node: Affine | Activation | FixedPoint) -> int:
+    if isinstance(node, Activation):
+        return sum(value.size for value in node.parameters.values())
+    if isinstance(node, FixedPoint):
+        return sum(_parameters(inner) for inner in _nodes(node.cell) if not isinstance(inner, Input))
+    return sum(_stored(a) for a in node.maps) + (0 if node.bias is None else node.bias.size)
+
+
+def _stored(a: LinearMap) -> int:
+    if isinstance(a, Index):
+        return 0
+    if isinstance(a, Dense):
+        return a.matrix.size
+    if isinstance(a, Convolution):
+        return a.kernel.size
+    return int(a.to_sparse().nnz)
