@@ -1,0 +1,5 @@
+"""`python -m lipcert`: the command line."""
+
+from lipcert.cli import main
+
+main()

@@ -1,0 +1,248 @@
+"""The command line. Commands import what they need when they run, so that `lipcert --help` is quick.
+
+A new command is one more function under `@cli.command()`; `Commands` turns every error into one line and an exit code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from lipcert import __version__
+from lipcert.errors import InvalidRequest, LipcertError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+NOT_PROVEN = 3
+INTERNAL_ERROR = 70
+"""EX_SOFTWARE of sysexits.h."""
+INTERRUPTED = 130
+"""128 + SIGINT, as shells have it."""
+
+
+class Commands(click.Group):
+    """All commands: an error leaves as one line on standard error and an exit code, never as a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        if ctx.params["debug"]:
+            return super().invoke(ctx)
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")
+        try:
+            return super().invoke(ctx)
+        except LipcertError as error:
+            _fail(str(error), error.exit_code)
+        except MemoryError:
+            _fail("the memory does not suffice; try --method layer or --method product", NOT_PROVEN)
+        except KeyboardInterrupt:
+            _fail("interrupted before a bound was proven", INTERRUPTED)
+        except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+            raise
+        except Exception as error:
+            _fail(
+                f"internal error: {type(error).__name__}: {error}; this is a defect of lipcert, please report it "
+                "with the output of the same command under LIPCERT_DEBUG=1",
+                INTERNAL_ERROR,
+            )
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    click.echo(f"lipcert: error: {' '.join(message.split())}", err=True)
+    raise click.exceptions.Exit(code)
+
+
+def _positive(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not value > 0:
+        raise click.BadParameter(f"{value} is not above zero")
+    return value
+
+
+def _complete_methods(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from lipcert.bounds.methods import METHODS
+
+    return [name for name in ("auto", *METHODS) if name.startswith(incomplete)]
+
+
+def _complete_solvers(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from lipcert.sdp.solvers import SOLVERS
+
+    return [name for name in ("auto", *SOLVERS) if name.startswith(incomplete)]
+
+
+NORMS = click.Choice(["2", "inf", "1"])
+FILE = click.Path(path_type=Path)
+
+model_argument = click.argument("model", type=FILE)
+
+
+def norm_options(command: F) -> F:
+    """--norm, --output-norm, --outputs: which constant is meant."""
+    for option in (
+        click.option("--outputs", default="all", metavar="all|each|pairs|LIST", show_default=True,
+                     help="All outputs together, each one, all margins, or a list such as 0,4,7 or 3-5."),
+        click.option("--output-norm", type=NORMS, help="Norm of the output.  [default: the input's]"),
+        click.option("--norm", type=NORMS, default="2", show_default=True, help="Norm of the input."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def solver_options(command: F) -> F:
+    """--method, --solver, --tolerance, --time-limit: how it is bounded."""
+    for option in (
+        click.option("--time-limit", type=float, callback=_positive, metavar="SECONDS",
+                     help="Stop the solver then, and prove the best bound it has."),
+        click.option("--tolerance", type=float, callback=_positive, metavar="T", default=1e-8, show_default=True,
+                     help="Relative duality gap to reach."),
+        click.option("--solver", default="auto", metavar="SOLVER", shell_complete=_complete_solvers, show_default=True,
+                     help="auto or a solver that `lipcert methods` lists."),
+        click.option("--method", default="auto", metavar="METHOD", shell_complete=_complete_methods, show_default=True,
+                     help="auto or a method that `lipcert methods` lists."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+quiet_option = click.option("--quiet", is_flag=True, help="No header and no progress, only the result.")
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="lipcert", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, envvar="LIPCERT_DEBUG", help="Show the traceback of errors.")
+def cli(debug: bool) -> None:
+    """Proven Lipschitz bounds for neural networks, from an ONNX file.
+
+    Exit codes: 0 a proven bound or a valid certificate; 1 an invalid certificate; 2 wrong usage, or a model that is
+    unreadable or not supported; 3 no bound could be proven.
+    """
+
+
+@cli.command(short_help="Prove an upper bound for a model.")
+@model_argument
+@norm_options
+@solver_options
+@click.option("--certificate", type=FILE, metavar="FILE", help="Write the certificate there, for `lipcert verify`.")
+@click.option("--lower/--no-lower", default=True, show_default=True, help="Look for a lower bound too.")
+@click.option("--data", type=FILE, metavar="FILE",
+              help="Samples to start the lower bound from: .npy, .npz or .csv, one a row.")  # fmt: skip
+@json_option
+@quiet_option
+def bound(
+    model: Path,
+    norm: str,
+    output_norm: str | None,
+    outputs: str,
+    method: str,
+    solver: str,
+    tolerance: float,
+    time_limit: float | None,
+    certificate: Path | None,
+    lower: bool,
+    data: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Prove an upper bound on the Lipschitz constant of MODEL, an ONNX file.
+
+    Ctrl-C ends the search and reports the best bound that could be proven so far.
+    """
+    from lipcert.bounds.api import bound as compute
+    from lipcert.graph.summary import summarise
+    from lipcert.importer import load
+    from lipcert.report import json, text
+    from lipcert.report.progress import LiveLine
+    from lipcert.samples import read_samples
+
+    if certificate is not None:
+        _require_writable(certificate)
+    graph = load(model)
+    samples = None if data is None else read_samples(data, graph.input_size).T
+    silent = as_json or quiet
+    if not silent:
+        click.echo(text.header(str(model), summarise(graph)))
+    with LiveLine(enabled=not quiet) as line:
+        result = compute(
+            graph,
+            norm=norm,
+            output_norm=output_norm,
+            outputs=outputs,
+            method=method,
+            solver=solver,
+            tolerance=tolerance,
+            time_limit=time_limit,
+            lower=lower,
+            data=samples,
+            progress=line,
+        ).named(str(model), hashlib.sha256(model.read_bytes()).hexdigest())
+    written = None
+    if certificate is not None:
+        if result.certificate is None:
+            raise InvalidRequest("this bound has no certificate to write", advice="leave --certificate out")
+        result.certificate.save(certificate)
+        written = str(certificate)
+    click.echo(json.dumps(result.to_dict() | {"certificate": written}) if as_json else text.bound(result, written))
+
+
+@cli.command(short_help="Check a certificate against a model.")
+@click.argument("certificate", type=FILE)
+@model_argument
+@json_option
+def verify(certificate: Path, model: Path, as_json: bool) -> None:
+    """Check that CERTIFICATE proves its bound for MODEL; needs no solver."""
+    from lipcert.certificates import verify as check
+    from lipcert.importer import load
+    from lipcert.report import json, text
+
+    verdict = check(certificate, load(model))
+    if as_json:
+        click.echo(json.dumps(json.verdict(verdict, str(certificate), str(model))))
+    else:
+        click.echo(text.verdict(verdict, str(certificate)))
+
+
+@cli.command(short_help="Show a model as recognised.")
+@model_argument
+@json_option
+def inspect(model: Path, as_json: bool) -> None:
+    """Show the inputs, outputs, layers and activations of MODEL as recognised."""
+    from lipcert.graph.summary import summarise
+    from lipcert.importer import load
+    from lipcert.report import json
+
+    summary = summarise(load(model))
+    click.echo(json.dumps(summary.to_dict()) if as_json else str(summary))
+
+
+@cli.command(short_help="List the methods and the solvers.")
+@json_option
+def methods(as_json: bool) -> None:
+    """List the bound methods, and the solvers with what keeps them from running here."""
+    from lipcert.bounds.methods import METHODS
+    from lipcert.report import json, text
+    from lipcert.sdp.solvers import available
+
+    chosen, solvers = list(METHODS.values()), available()
+    click.echo(json.dumps(json.methods(chosen, solvers)) if as_json else text.methods(chosen, solvers))
+
+
+def _require_writable(path: Path) -> None:
+    """Fail before the long computation rather than after it."""
+    folder = path.parent
+    if path.is_dir() or not folder.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+        raise InvalidRequest("the certificate cannot be written", where=str(path), advice="choose a writable file")
+
+
+def main() -> None:
+    """The entry point of the command `lipcert`."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    cli(prog_name="lipcert")

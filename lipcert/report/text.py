@@ -1,0 +1,128 @@
+"""The text that `lipcert` prints for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from lipcert.norms import Norm
+from lipcert.report.figures import downward, duration, upward
+from lipcert.sdp.outcome import Status
+
+if TYPE_CHECKING:
+    from lipcert.bounds.methods import Method
+    from lipcert.bounds.types import Bound, OutputBound
+    from lipcert.certificates import Verdict
+    from lipcert.graph.summary import Summary
+    from lipcert.sdp.solvers import Availability
+
+SYMBOLS = {Norm.L1: "ℓ1", Norm.L2: "ℓ2", Norm.LINF: "ℓ∞"}
+
+
+def header(model: str, summary: Summary) -> str:
+    """The network in two lines: file, sizes, activations as recognised."""
+    implicit = f", {summary.implicit} implicit" if summary.implicit else ""
+    return (
+        f"{model}\n"
+        f"  {summary.inputs:,} inputs → {summary.outputs:,} outputs; "
+        f"{', '.join(summary.activations) or 'no activations'}{implicit}; {summary.channels:,} channels"
+    )
+
+
+def bound(result: Bound, certificate: str | None = None) -> str:
+    """The table of a bound; upper bounds are rounded up, lower bounds down.
+
+    Parameters
+    ----------
+    result
+        The bound.
+    certificate
+        The file that its certificate was written to, or None.
+    """
+    norms = f"{SYMBOLS[result.norm]} → {SYMBOLS[result.output_norm]}"
+    what = f"the largest of {len(result.each)} functionals" if result.each else "all outputs together"
+    partial = " so far" if result.status in (Status.TIME_LIMIT, Status.INTERRUPTED) else ""
+    rows = [(f"upper bound{partial}", f"{upward(result.upper)}   {norms}, {what}, {result.scope}")]
+    if result.lower is not None:
+        rows.append(("lower bound", downward(result.lower)))
+    if result.ratio is not None:
+        rows.append(("upper / lower", upward(result.ratio, 5)))
+    if result.product is not None:
+        gain = f"   {downward(result.product / result.upper, 3)} times the bound" if result.upper > 0 else ""
+        rows.append(("norm product", upward(result.product) + gain))
+    rows.append(("method", result.method))
+    rows.append(("solver", _effort(result)))
+    rows.append(("status", f"{result.status.value}: {result.status.advice}"))
+    rows.append(("time", duration(result.seconds)))
+    rows.append(("proven in real arithmetic", "yes" if result.verified else "no"))
+    if certificate is not None:
+        rows.append(("certificate", certificate))
+    lines = columns(rows)
+    if result.each:
+        lines += ["", *table(("output", "upper bound", "lower bound"), [_functional(item) for item in result.each])]
+    lines += _listed("idealisations", result.idealisations) + _listed("notes", result.notes)
+    return "\n".join(lines)
+
+
+def verdict(result: Verdict, certificate: str) -> str:
+    """The claim of a certificate that was found valid."""
+    claim = result.certificate
+    norms = f"{SYMBOLS[claim.norm]} → {SYMBOLS[claim.output_norm]}"
+    what = f"the largest of {', '.join(claim.outputs)}" if claim.outputs else "all outputs together"
+    rows = [("valid", certificate), ("proven bound", f"{upward(result.value)}   {norms}, {what}, global")]
+    return "\n".join(columns(rows) + _listed("idealisations", claim.idealisations))
+
+
+def methods(chosen: Iterable[Method], solvers: Iterable[Availability]) -> str:
+    """The bound methods with their sources, and the solvers with what they lack."""
+    names = [("auto", "chosen by the size of the network", ""), *((m.name, m.summary, m.source) for m in chosen)]
+    lines = ["methods", *table(("name", "what it is", "source"), names)]
+    solvers = list(solvers)
+    state = [(s.name, s.version or "-", s.summary, "yes" if s.reason is None else "no") for s in solvers]
+    lines += ["", "solvers", *table(("name", "version", "what it is", "runs here"), state)]
+    return "\n".join(lines + _listed("why not", (f"{s.name}: {s.reason}" for s in solvers if s.reason is not None)))
+
+
+def columns(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Names and values, one pair a line.
+
+    Examples
+    --------
+    >>> columns([("method", "neuron"), ("time", "0.1 s")])
+    ['  method   neuron', '  time     0.1 s']
+    """
+    width = max(len(name) for name, _ in rows)
+    return [f"  {name:<{width}}   {value}" for name, value in rows]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table with a head, its columns as wide as their entries.
+
+    Examples
+    --------
+    >>> table(("a", "b"), [("1", "long")])
+    ['  a  b', '  1  long']
+    """
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    return [
+        "  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (head, *rows)
+    ]
+
+
+def _effort(result: Bound) -> str:
+    parts = [result.solver]
+    if result.iterations is not None:
+        parts.append(f"{result.iterations} iterations")
+    if result.relative_gap is not None:
+        parts.append(f"relative gap {result.relative_gap:.1e}")
+    return ", ".join(parts)
+
+
+def _functional(item: OutputBound) -> tuple[str, str, str]:
+    return item.output, upward(item.upper), "" if item.lower is None else downward(item.lower)
+
+
+def _listed(title: str, items: Iterable[str]) -> list[str]:
+    lines = [f"  - {item}" for item in items]
+    return ["", f"  {title}", *lines] if lines else []
