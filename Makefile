@@ -1,0 +1,52 @@
+# Everything runs inside .venv; a stamp a set of extras says that it is installed as pyproject.toml asks.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MODEL := models/digits_relu.onnx
+
+.PHONY: demo test slow lint docs notebooks bench models clean
+
+demo: $(VENV)/.base
+	$(BIN)/lipcert bound $(MODEL)
+
+test: lint
+	$(BIN)/pytest
+
+slow: $(VENV)/.dev
+	$(BIN)/pytest -m slow
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.docs
+	$(BIN)/python docs/generate.py
+	$(BIN)/mkdocs build --strict
+
+notebooks: $(VENV)/.notebooks
+	$(BIN)/jupyter execute notebooks/*.ipynb
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks
+
+models: $(VENV)/.models
+	$(BIN)/python -m models
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'lipcert needs Python 3.11 or newer; say which: make PYTHON=/path/to/python3'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: pyproject.toml | $(VENV)/pyvenv.cfg
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+# the extras dev, docs, notebooks, models: a stamp each
+$(VENV)/.%: pyproject.toml | $(VENV)/pyvenv.cfg
+	$(BIN)/python -m pip install --quiet --editable '.[$*]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist site *.egg-info
