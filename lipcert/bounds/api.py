@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from lipcert.bounds.methods import METHODS, Job, Method, Proposal
+from lipcert.bounds.methods import METHODS, Job, Proposal
 from lipcert.bounds.types import Bound, OutputBound
 from lipcert.certificates import Prover
 from lipcert.errors import InvalidRequest, LipcertError, NotCertified
-from lipcert.graph.nodes import Graph
+from lipcert.graph.nodes import Activation, Graph
 from lipcert.graph.prepare import prepare
 from lipcert.graph.selection import Selection
 from lipcert.norms import Norm
-from lipcert.sdp.outcome import Progress, SolverOptions, Status
+from lipcert.sdp.outcome import Progress, SolverOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,6 +24,23 @@ if TYPE_CHECKING:
     from lipcert.arrays import Array
     from lipcert.bounds.lower import LowerBound
     from lipcert.certificates import Certificate
+
+
+DENSE_LIMIT = 2500
+"""Largest size of the matrices of an interior-point step that `auto` accepts."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Request:
+    """The part of a call that does not depend on the network."""
+
+    method: str
+    solver: str
+    form: str
+    options: SolverOptions
+    jobs: int | None
+    data: Array | None
+    lower_seconds: float
 
 
 def bound(
@@ -108,7 +123,6 @@ def bound(
     if not tolerance > 0:
         raise InvalidRequest("the tolerance must be positive")
     selection = Selection.parse(outputs, graph.output_size)
-    selected = selection.apply(graph)
     # bounds of scalar functionals one by one are the rows of the output norm ℓ∞
     case_norm = norm_out if selection.joint else Norm.LINF
     trace: list[Progress] = []
@@ -118,22 +132,28 @@ def bound(
         if progress is not None:
             progress(step)
 
-    options = SolverOptions(tolerance, time_limit, progress=report, extra=dict(solver_options or {}))
-    proposal, certificate, job, notes = _prove_best(
-        selected, norm_in, case_norm, method, solver, options, form, jobs
+    request = _Request(
+        method,
+        solver,
+        form,
+        SolverOptions(tolerance, time_limit, progress=report, extra=dict(solver_options or {})),
+        jobs,
+        data,
+        lower_seconds,
     )
-    upper = certificate.value
-    values = certificate.values
+    proven = _prove(graph, selection, norm_in, case_norm, request)
+    proposal, certificate, job = proven.proposal, proven.certificate, proven.job
+    values = certificate.values(len(selection.labels)) if selection.labels else []
     product = job.product.conversion(norm_in, case_norm) if job.product is not None else None
     found: list[LowerBound] = []
     if lower:
-        found = _lower_bounds(graph, selection, norm_in, norm_out, proposal, data, lower_seconds)
+        found = _lower_bounds(graph, selection, norm_in, norm_out, request, proposal.directions)
     lowers = [item.value for item in found]
     each = tuple(
         OutputBound(label, values[i], lowers[i] if lowers else None) for i, label in enumerate(selection.labels)
     )
     return Bound(
-        upper=upper,
+        upper=certificate.value,
         lower=max(lowers) if lowers else None,
         product=product,
         verified=True,
@@ -153,7 +173,7 @@ def bound(
         certificate=certificate,
         each=each,
         trace=tuple(trace),
-        notes=tuple(notes),
+        notes=proven.notes,
         witness=max(found, key=lambda item: item.value) if found else None,
         model=name,
         sha256=digest,
@@ -170,45 +190,94 @@ def _read(model: Graph | str | Path) -> tuple[Graph, str, str]:
     return graph, str(model), hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _prove_best(
+@dataclass(frozen=True, eq=False)
+class _Proven:
+    proposal: Proposal
+    certificate: Certificate
+    job: Job
+    notes: tuple[str, ...]
+
+
+def _prove(
     graph: Graph,
+    selection: Selection,
     norm: Norm,
     output_norm: Norm,
-    method: str,
-    solver: str,
-    options: SolverOptions,
-    form: str,
-    jobs: int | None,
-) -> tuple[Proposal, Certificate, Job, list[str]]:
-    """The first method of the plan whose multipliers can be proven, or the norm product where that is smaller."""
+    request: _Request,
+) -> _Proven:
+    """The first entry of the plan whose multipliers can be proven."""
     notes: list[str] = []
     failure: LipcertError | None = None
-    provers: dict[str, Prover] = {}
-    jobs_by_form: dict[str, Job] = {}
+    selected = selection.apply(graph)
+    jobs: dict[str, Job] = {}
+    provers: dict[tuple[str, str], Prover] = {}
 
-    def attempt(choice: Method, solver_name: str) -> tuple[Proposal, Certificate, Job]:
-        if choice.form not in jobs_by_form:
-            jobs_by_form[choice.form] = Job(prepare(graph, choice.form), norm, output_norm, solver_name, options, jobs)
-        job = replace(jobs_by_form[choice.form], solver=solver_name)
-        reason = choice.refuses(job)
+    def job_for(form: str) -> Job:
+        if form not in jobs:
+            prepared = prepare(selected, form)
+            jobs[form] = Job(prepared, norm, output_norm, request.solver, request.options, request.jobs)
+        return jobs[form]
+
+    for name, solver in plan(job_for(request.form), request.method, request.solver):
+        method = METHODS[name]
+        form = method.form or request.form
+        job = replace(job_for(form), solver=solver)
+        reason = method.refuses(job)
         if reason is not None:
-            raise InvalidRequest(f"the method {choice.name} does not apply: {reason}", advice="use --method auto")
-        proposal = choice.propose(job)
-        if choice.form not in provers:
-            provers[choice.form] = Prover(job.graph, choice.form)
-        return proposal, provers[choice.form].prove(norm, output_norm, proposal.cases), job
-
-    base = replace(METHODS["neuron"], form=form)
-    first = Job(prepare(graph, form), norm, output_norm, solver, options, jobs)
-    jobs_by_form[form] = first
-    for choice, solver_name in plan(first, METHODS.get(method, base), method == "auto", solver):
+            raise InvalidRequest(f"the method {name} does not apply: {reason}", advice="use --method auto")
         try:
-            proposal, certificate, job = attempt(choice, solver_name)
+            proposal = method.propose(job)
+            if (form, method.normal_form) not in provers:
+                provers[form, method.normal_form] = Prover(graph, selection, form, method.normal_form)
+            certificate = provers[form, method.normal_form].prove(norm, output_norm, proposal.cases)
         except (NotCertified, MemoryError) as error:
-            notes.append(f"{choice.name} ({solver_name}): {error or 'not enough memory'}")
+            notes.append(f"{name} ({solver}): {error or 'not enough memory'}")
             failure = error if isinstance(error, LipcertError) else failure
             continue
-        return proposal, certificate, job, notes
+        return _Proven(proposal, certificate, job, tuple(notes))
     if failure is not None:
         raise failure
     raise NotCertified("no bound could be proven", advice="; ".join(notes))
+
+
+def plan(job: Job, method: str, solver: str) -> list[tuple[str, str]]:
+    """Which methods and solvers to try, in order, until one is proven.
+
+    A method that is asked for by name is tried alone. 'auto' begins with one multiplier a neuron, by the interior-point
+    method where its matrices are small enough, else matrix-free, and falls back to coarser ties and the norm product.
+    """
+    small = _dense_size(job) <= DENSE_LIMIT
+    chosen = solver if solver != "auto" else ("native" if small else "matrix-free")
+    if method != "auto":
+        return [(method, "none" if method == "product" else chosen)]
+    fallback = [("layer", "native"), ("product", "none")] if small else [("layer", chosen), ("product", "none")]
+    return [("neuron", chosen), *fallback]
+
+
+def _dense_size(job: Job) -> int:
+    """Channels and outputs: the size of the matrices of an interior-point step."""
+    channels = sum(
+        node.record.normal_form(node.block, node.parameters).P.shape[2] * node.blocks
+        for _, node in job.graph.walk()
+        if isinstance(node, Activation)
+    )
+    return channels + job.graph.output_size
+
+
+def _lower_bounds(
+    graph: Graph,
+    selection: Selection,
+    norm: Norm,
+    output_norm: Norm,
+    request: _Request,
+    directions: Array | None,
+) -> list[LowerBound]:
+    """One lower bound for all outputs together, or one for each selected functional."""
+    from lipcert.bounds.lower import lower_bound
+
+    targets = [graph] if selection.joint else [Selection((label,)).apply(graph) for label in selection.labels]
+    share = request.lower_seconds / len(targets)
+    return [
+        lower_bound(target, norm, output_norm, data=request.data, directions=directions, time_limit=share)
+        for target in targets
+    ]

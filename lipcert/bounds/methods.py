@@ -86,6 +86,10 @@ class Proposal:
     message: str = ""
 
 
+def _applies(job: Job) -> str | None:
+    return None
+
+
 @dataclass(frozen=True)
 class Method:
     """One bound method.
@@ -99,15 +103,18 @@ class Method:
     propose
         The multipliers for a job.
     form
-        How the graph is prepared: see `lipcert.graph.prepare`.
+        How the graph is prepared (see `lipcert.graph.prepare`), or None where the user chooses.
+    normal_form
+        Which normal form of the activations the multipliers belong to.
     """
 
     name: str
     summary: str
     source: str
     propose: Callable[[Job], Proposal]
-    refuses: Callable[[Job], str | None] = lambda job: None
-    form: str = "comparators"
+    refuses: Callable[[Job], str | None] = _applies
+    form: str | None = None
+    normal_form: str = "default"
 
 
 def solve_tied(job: Job, tie: Tie) -> Proposal:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lipcert.certificates.spectral import norm_upper
-from lipcert.constraints.multipliers import Multipliers
 from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, Input
 from lipcert.norms import Norm
 

@@ -203,7 +203,7 @@ def _solve(node: FixedPoint, parameters: list[Array]) -> Tape:
         if not open_samples.size:
             return tape
         step = np.zeros_like(s)
-        for k in open_samples:
+        for k in open_samples.tolist():
             system = np.eye(node.size) - _state_jacobian(tape, k)
             step[:, k] = np.linalg.lstsq(system, residual[:, k], rcond=None)[0]
         trial = s + step

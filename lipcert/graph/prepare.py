@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from lipcert.graph.comparators import expand
 from lipcert.graph.simplify import simplify
@@ -10,10 +10,8 @@ from lipcert.graph.simplify import simplify
 if TYPE_CHECKING:
     from lipcert.graph.nodes import Graph
 
-Form = Literal["comparators", "blocks"]
 
-
-def prepare(graph: Graph, form: Form = "comparators", limit: int = 8) -> Graph:
+def prepare(graph: Graph, form: str = "comparators", limit: int = 8) -> Graph:
     """The same function in the form that is bounded: a deterministic function of the graph.
 
     Parameters

@@ -1,0 +1,104 @@
+"""What a certificate claims and the scalings that prove it; the step that both proof and verification share.
+
+A scaling is a set of positive numbers: d_g a multiplier group, m_p an input part, n_i an output. If
+
+    B = diag(d_in, 1/n) [R; Y] diag(1/d_out, 1/m),      ‖B‖₂ < 1                                  (THEORY.md 5b)
+
+then Σ_g d_g²(‖(QΔz)_g‖² − ‖Δv_g‖²) ≥ 0 gives Σ_i (Δy_i/n_i)² ≤ Σ_p m_p²‖Δx_p‖², and with it the bound of THEORY.md 4. The
+scalings are exact by definition: lam_g = d_g², mu_p = m_p², nu_i = n_i².
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lipcert.certificates.contraction import is_contraction
+from lipcert.certificates.enclosure import TINY, UNIT, Enclosure, gamma
+from lipcert.norms import Norm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lipcert.arrays import Array, IntArray
+    from lipcert.constraints.interconnection import Interconnection
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """Positive numbers: `d` (groups,), `m` (1,) or (inputs,) for ℓ∞, `n` (outputs,) for the output norm ℓ1, else None."""
+
+    d: Array
+    m: Array
+    n: Array | None = None
+
+    def value(self) -> float:
+        """The bound that the scaling stands for, rounded up: ‖m‖₂, times ‖n‖₂ for the output norm ℓ1."""
+        value = _norm_up(self.m)
+        if self.n is not None:
+            value *= _norm_up(self.n)
+        return float(np.nextafter(value * (1.0 + 4.0 * UNIT), np.inf))
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One semidefinite program of THEORY.md 4: which rows of Y and which inputs it is about."""
+
+    outputs: IntArray
+    inputs: IntArray
+
+
+def cases(system: Interconnection[Enclosure], norm: Norm, output_norm: Norm) -> Iterator[Case]:
+    """Coordinate by coordinate for ℓ1 inputs; for each, row by row for the output norm ℓ∞."""
+    n, m = system.inputs, system.Y.mid.shape[0]
+    inputs = [np.array([j]) for j in range(n)] if norm is Norm.L1 else [np.arange(n)]
+    outputs = [np.array([i]) for i in range(m)] if output_norm is Norm.LINF else [np.arange(m)]
+    return (Case(rows, columns) for columns in inputs for rows in outputs)
+
+
+def stacked(system: Interconnection[Enclosure], case: Case) -> Enclosure:
+    """[R; Y] for the rows and inputs of a case."""
+    channels = system.groups.channels
+    everything = case.inputs.size == system.inputs and case.outputs.size == system.Y.mid.shape[0]
+    columns = np.concatenate([np.arange(channels), channels + case.inputs])
+
+    def part(r: Array, y: Array) -> Array:
+        if everything:
+            return np.vstack([r, y])
+        return np.vstack([r[:, columns], y[np.ix_(case.outputs, columns)]])
+
+    mid = part(system.R.mid, system.Y.mid)
+    if system.R.rad is None and system.Y.rad is None:
+        return Enclosure(mid)
+    return Enclosure(mid, part(system.R.radius(), system.Y.radius()))
+
+
+def scaled(system: Interconnection[Enclosure], case: Case, scaling: Scaling) -> Enclosure:
+    """B of the case as an enclosure; two roundings an entry."""
+    a = stacked(system, case)
+    groups = system.groups
+    last = np.ones(case.outputs.size) if scaling.n is None else 1.0 / scaling.n
+    rows = np.concatenate([scaling.d[groups.row], last])
+    columns = np.concatenate([scaling.d[groups.column], np.broadcast_to(scaling.m, case.inputs.size)])
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        mid = rows[:, None] * a.mid / columns
+        rad = gamma(4) * np.abs(mid) + TINY
+        if a.rad is not None:
+            rad += rows[:, None] * a.rad / columns * (1.0 + gamma(8))
+    return Enclosure(mid, rad)
+
+
+def holds(system: Interconnection[Enclosure], case: Case, scaling: Scaling) -> bool:
+    """Whether the scaling is proven: ‖B‖₂ < 1 for everything in the enclosure."""
+    return is_contraction(scaled(system, case, scaling))
+
+
+def _norm_up(x: Array) -> float:
+    """‖x‖₂ rounded up, without overflow."""
+    largest = float(x.max(initial=0.0))
+    if largest == 0.0 or not np.isfinite(largest):
+        return largest
+    ratio = x / largest
+    return float(np.sqrt(np.sum(ratio * ratio)) * (1.0 + 2.0 * gamma(x.size + 8))) * largest

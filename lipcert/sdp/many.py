@@ -1,0 +1,91 @@
+"""Independent semidefinite programs: spread over cores by joblib, each warm-started by the one before it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lipcert.sdp.outcome import Outcome, Progress, SolverOptions
+from lipcert.sdp.solvers import get_solver
+
+if TYPE_CHECKING:
+    from lipcert.sdp.problem import Problem
+
+
+def solve_all(
+    problems: Sequence[Problem], solver: str, options: SolverOptions, jobs: int | None = None
+) -> list[Outcome]:
+    """Solve problems of equal shape, such as the rows of Y or the coordinates of ℓ1.
+
+    Parameters
+    ----------
+    problems
+        They share the array R, which is handed to each process once.
+    solver
+        A name of `lipcert.sdp.solvers.SOLVERS`.
+    options
+        For each of them; the time limit is for all of them together, and what one leaves is for the next ones.
+    jobs
+        As joblib's `n_jobs`: processes, −1 for all cores; None follows `joblib.parallel_config`, which also chooses a
+        backend such as Dask or Ray, and is 1 outside of it.
+
+    Returns
+    -------
+    list of Outcome
+        In the order of the problems.
+
+    Examples
+    --------
+    >>> from lipcert.constraints.interconnection import lower
+    >>> from lipcert.graph import build as nn
+    >>> from lipcert.norms import Norm
+    >>> from lipcert.sdp.problem import subproblems
+    >>> network = nn.sequential(nn.linear([[3.0, 4.0]]), nn.relu(), nn.linear([[2.0], [1.0]]))
+    >>> rows = list(subproblems(lower(network), Norm.L2, Norm.LINF))
+    >>> [round(outcome.bound, 5) for outcome in solve_all(rows, "native", SolverOptions())]
+    [10.0, 5.0]
+    """
+    from joblib import Parallel, delayed, effective_n_jobs
+
+    get_solver(solver)
+    workers = min(effective_n_jobs(jobs), len(problems))
+    if workers <= 1:
+        return _chain(problems, solver, options)
+    started = time.perf_counter()
+    quiet = replace(options, progress=None)
+    # chains of neighbours keep the warm starts; a few a worker even out their lengths
+    chains = np.array_split(np.arange(len(problems)), min(len(problems), 4 * workers))
+    if options.time_limit is not None:
+        rounds = -(-len(chains) // workers)
+        quiet = replace(quiet, time_limit=options.time_limit / rounds)
+    results = Parallel(n_jobs=jobs, return_as="generator")(
+        delayed(_chain)([problems[i] for i in chain], solver, quiet) for chain in chains
+    )
+    outcomes: list[Outcome] = []
+    for part in results:
+        outcomes += part
+        if options.progress is not None:
+            stage = f"{len(outcomes)} of {len(problems)} problems solved"
+            seconds = time.perf_counter() - started
+            options.progress(Progress(stage, len(outcomes), max(o.bound for o in outcomes), None, seconds))
+    return outcomes
+
+
+def _chain(problems: Sequence[Problem], solver: str, options: SolverOptions) -> list[Outcome]:
+    """One after the other, each from the multipliers of the one before."""
+    solve = get_solver(solver)
+    end = None if options.time_limit is None else time.perf_counter() + options.time_limit
+    outcomes: list[Outcome] = []
+    start = options.start
+    for k, problem in enumerate(problems):
+        if end is not None:
+            options = replace(options, time_limit=max(end - time.perf_counter(), 1e-3) / (len(problems) - k))
+        outcome = solve(problem, replace(options, start=start))
+        if outcome.y is not None:
+            start = outcome.y
+        outcomes.append(outcome)
+    return outcomes
