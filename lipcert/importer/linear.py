@@ -1,0 +1,486 @@
+"""Affine ops: products with constants, sums, convolutions, averages, batch normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from lipcert.arrays import Array
+from lipcert.graph.linear_maps import Convolution, Dense, Diagonal, Index, LinearMap, Sparse, identity
+from lipcert.importer.registry import Context, Deferred, Tensor, Value, handles
+
+UNIT = 2.0**-53
+
+
+def weights(ctx: Context, k: int) -> Array:
+    """Constant operand k as exact float64; infinities are refused, narrow floats noted."""
+    array = ctx.constant(k)
+    if array.dtype.itemsize < 4 and not np.issubdtype(array.dtype, np.integer):
+        ctx.state.idealise(
+            f"the weights are stored as {array.dtype}; the bound is for these numbers in real arithmetic"
+        )
+    exact = array.astype(np.float64)
+    if not np.isfinite(exact).all():
+        raise ctx.invalid("its weights hold NaN or infinity")
+    return exact
+
+
+def broadcast(ctx: Context, x: Tensor, shape: Sequence[int]) -> Tensor:
+    """x broadcast to a shape, as an index map."""
+    if tuple(x.shape) == tuple(shape):
+        return x
+    positions = np.arange(x.size, dtype=np.int64).reshape(x.shape)
+    return ctx.index(x, np.broadcast_to(positions, tuple(shape)))
+
+
+def scale(ctx: Context, x: Tensor, factor: Array, radii: Array | None = None) -> Tensor:
+    """factor · x, both broadcast against each other."""
+    shape = np.broadcast_shapes(x.shape, factor.shape)
+    full = np.broadcast_to(factor, shape).ravel()
+    spread = None if radii is None else np.broadcast_to(radii, shape).ravel()
+    signal = broadcast(ctx, x, shape)
+    return ctx.affine([(signal, Diagonal(full.copy(), None if spread is None else spread.copy()))], shape)
+
+
+@handles("Add", "Sub", "Sum", "Mean")
+def add(ctx: Context) -> Value:
+    """Sums and differences of signals and constants."""
+    count = len(ctx.operands)
+    values = [ctx.value(k) for k in range(count)]
+    if any(isinstance(value, Deferred) for value in values):
+        return ctx.defer()
+    shape = np.broadcast_shapes(*(value.shape for value in values))
+    signs = [1.0, -1.0] if ctx.node.op_type == "Sub" else [1.0] * count
+    terms: list[tuple[Tensor, LinearMap]] = []
+    bias = np.zeros(shape)
+    size = int(np.prod(shape))
+    for k, (value, sign) in enumerate(zip(values, signs, strict=True)):
+        if isinstance(value, np.ndarray):
+            bias = bias + sign * np.broadcast_to(weights(ctx, k), shape)
+        else:
+            assert isinstance(value, Tensor)
+            signal = broadcast(ctx, value, shape)
+            terms.append((signal, identity(size) if sign > 0 else Diagonal(np.full(size, -1.0))))
+    total = ctx.affine(terms, shape, bias)
+    if ctx.node.op_type == "Mean":
+        return _divided(ctx, total, float(count))
+    return total
+
+
+@handles("Neg")
+def neg(ctx: Context) -> Value:
+    """−x."""
+    x = ctx.value(0)
+    if isinstance(x, Deferred):
+        return ctx.defer()
+    signal = ctx.tensor(0)
+    return scale(ctx, signal, np.full(signal.shape, -1.0))
+
+
+@handles("Mul", "Div")
+def multiply(ctx: Context) -> Value:
+    """Products and quotients with constants; those of two signals are left to the recognition of activations."""
+    a, b = ctx.value(0), ctx.value(1)
+    if isinstance(a, Tensor) and isinstance(b, np.ndarray):
+        if ctx.node.op_type == "Mul":
+            return scale(ctx, a, weights(ctx, 1))
+        divisor = weights(ctx, 1)
+        if not divisor.all():
+            raise ctx.invalid("it divides by zero")
+        # a quotient by a power of two is exact; any other constant 1/c carries its rounding
+        reciprocal = 1.0 / divisor
+        exact = np.abs(np.frexp(divisor)[0]) == 0.5
+        return scale(ctx, a, reciprocal, None if exact.all() else np.where(exact, 0.0, 2.0 * UNIT * np.abs(reciprocal)))
+    if isinstance(a, np.ndarray) and isinstance(b, Tensor) and ctx.node.op_type == "Mul":
+        return scale(ctx, b, weights(ctx, 0))
+    return ctx.defer()
+
+
+@handles("Gemm")
+def gemm(ctx: Context) -> Tensor:
+    """α op(A) op(B) + β C with one of A, B constant."""
+    alpha, beta = float(ctx.attribute("alpha", 1.0)), float(ctx.attribute("beta", 1.0))
+    left = isinstance(ctx.value(1), np.ndarray)
+    signal = ctx.tensor(0 if left else 1)
+    matrix = weights(ctx, 1 if left else 0)
+    if matrix.ndim != 2:
+        raise ctx.invalid("its operands are not matrices")
+    if len(signal.shape) != 2:
+        signal = Tensor(signal.position, (signal.shape[0], signal.size // signal.shape[0]), signal.dtype)
+    if ctx.attribute("transA" if left else "transB", 0):
+        positions = np.arange(signal.size, dtype=np.int64).reshape(signal.shape).T
+        signal = ctx.index(signal, positions)
+    if ctx.attribute("transB" if left else "transA", 0):
+        matrix = matrix.T
+    result = _matmul(ctx, signal, matrix, left)
+    if alpha != 1.0:
+        result = scale(ctx, result, np.full(result.shape, alpha))
+    if ctx.has(2) and beta != 0.0:
+        if isinstance(ctx.value(2), np.ndarray):
+            return ctx.shift(result, beta * np.broadcast_to(weights(ctx, 2), result.shape))
+        other = broadcast(ctx, ctx.tensor(2), result.shape)
+        n = result.size
+        return ctx.affine([(result, identity(n)), (other, Diagonal(np.full(n, beta)))], result.shape)
+    return result
+
+
+@handles("MatMul")
+def matmul(ctx: Context) -> Tensor:
+    """A matrix product with one operand constant, batched by broadcasting."""
+    if isinstance(ctx.value(1), np.ndarray):
+        return _matmul(ctx, ctx.tensor(0), weights(ctx, 1), True)
+    if isinstance(ctx.value(0), np.ndarray):
+        return _matmul(ctx, ctx.tensor(1), weights(ctx, 0), False)
+    raise ctx.unsupported(
+        "a product of two signals has unbounded slope, so no global Lipschitz constant exists",
+        "bound the parts before it, or use a local method",
+    )
+
+
+def _matmul(ctx: Context, x: Tensor, matrix: Array, signal_left: bool) -> Tensor:
+    """x @ matrix, or matrix @ x, as a dense map where x is one vector, else as a sparse one."""
+    shape = (
+        np.matmul(np.empty((*x.shape,), dtype=bool), np.empty(matrix.shape, dtype=bool)).shape
+        if signal_left
+        else (np.matmul(np.empty(matrix.shape, dtype=bool), np.empty((*x.shape,), dtype=bool)).shape)
+    )
+    vector = x.size == (x.shape[-1] if signal_left else (x.shape[-2] if len(x.shape) > 1 else x.shape[0]))
+    if matrix.ndim == 2 and vector:
+        dense = np.ascontiguousarray(matrix.T if signal_left else matrix)
+        return ctx.affine([(x, Dense(dense))], shape)
+    # entry (…, i, j) of the result is Σ_k x[…, i, k] matrix[…, k, j]: collect (row, column, value) triplets
+    positions = np.arange(x.size, dtype=np.int64).reshape(x.shape)
+    if len(x.shape) == 1:
+        positions = positions[None, :] if signal_left else positions[:, None]
+    if matrix.ndim == 1:
+        matrix = matrix[:, None] if signal_left else matrix[None, :]
+    if not signal_left:
+        positions, matrix = positions.swapaxes(-1, -2), matrix.swapaxes(-1, -2)
+    batch = np.broadcast_shapes(positions.shape[:-2], matrix.shape[:-2])
+    rows_in, inner = positions.shape[-2:]
+    columns_out = matrix.shape[-1]
+    source = np.broadcast_to(positions, (*batch, rows_in, inner))[..., :, None, :]
+    factor = np.broadcast_to(matrix, (*batch, inner, columns_out)).swapaxes(-1, -2)[..., None, :, :]
+    target = np.arange(int(np.prod(batch)) * rows_in * columns_out, dtype=np.int64)
+    target = target.reshape((*batch, rows_in, columns_out) if signal_left else (*batch, columns_out, rows_in))
+    if not signal_left:
+        target = target.swapaxes(-1, -2)
+    full = (*batch, rows_in, columns_out, inner)
+    entries = np.broadcast_to(factor, full).ravel()
+    kept = entries != 0.0
+    rows = np.broadcast_to(target[..., None], full).ravel()[kept]
+    columns = np.broadcast_to(source, full).ravel()[kept]
+    a = Sparse(sp.csr_array((entries[kept], (rows, columns)), shape=(target.size, x.size)))
+    return ctx.affine([(x, a)], shape)
+
+
+@handles("Einsum")
+def einsum(ctx: Context) -> Tensor:
+    """An einsum of one signal with constants, written as the matrix that it is."""
+    signals = [k for k, value in enumerate(ctx.operands) if not isinstance(value, np.ndarray)]
+    if len(signals) != 1:
+        raise ctx.unsupported(
+            "a product of two signals has unbounded slope, so no global Lipschitz constant exists",
+            "bound the parts before it, or use a local method",
+        )
+    x = ctx.tensor(signals[0])
+    _limit(ctx, x.size**2)
+    letters = str(ctx.attribute("equation", "")).replace(" ", "")
+    if "..." in letters or "->" not in letters:
+        raise ctx.unsupported("an einsum needs explicit indices and '->'", "write the equation out")
+    arrays = [weights(ctx, k) if k != signals[0] else None for k in range(len(ctx.operands))]
+    operands, result = letters.split("->")
+    terms = operands.split(",")
+    fresh = next(c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in letters)
+    unit = np.eye(x.size).reshape(x.size, *x.shape)
+    terms[signals[0]] = fresh + terms[signals[0]]
+    given = [unit if array is None else array for array in arrays]
+    # each entry adds products with zeros and ones only where the signal occurs once, so entries are those of numpy
+    columns = np.einsum(",".join(terms) + "->" + fresh + result, *given)
+    return ctx.affine([(x, Sparse(sp.csr_array(columns.reshape(x.size, -1).T)))], columns.shape[1:])
+
+
+@handles("Conv")
+def conv(ctx: Context) -> Tensor:
+    """Convolutions of any rank: strides, pads, auto_pad, dilations, groups."""
+    x, kernel = ctx.tensor(0), weights(ctx, 1)
+    return _with_channel_bias(ctx, _batched(ctx, x, lambda image: _conv(ctx, image, kernel)))
+
+
+def _conv(ctx: Context, x: Tensor, kernel: Array) -> Tensor:
+    size = x.shape[2:]
+    stride, dilation, pads = window(ctx, kernel.shape[2:], size)
+    groups = int(ctx.attribute("group", 1))
+    if len(size) != kernel.ndim - 2 or x.shape[1] != kernel.shape[1] * groups or kernel.shape[0] % groups:
+        raise ctx.invalid(f"a kernel of shape {kernel.shape} does not fit an input of shape {x.shape}")
+    a = Convolution(kernel, tuple(size), stride, dilation, pads, groups)
+    if min(a.size_out, default=1) < 1:
+        raise ctx.invalid(f"a kernel of shape {kernel.shape} is larger than its input of shape {x.shape}")
+    return ctx.affine([(x, a)], (x.shape[0], kernel.shape[0], *a.size_out))
+
+
+@handles("ConvTranspose")
+def conv_transpose(ctx: Context) -> Tensor:
+    """Transposed convolutions: the adjoint of a convolution, output_padding and output_shape included."""
+    x, kernel = ctx.tensor(0), weights(ctx, 1)
+    rank = kernel.ndim - 2
+    groups = int(ctx.attribute("group", 1))
+    stride = tuple(ctx.attribute("strides", [1] * rank))
+    dilation = tuple(ctx.attribute("dilations", [1] * rank))
+    extra = list(ctx.attribute("output_padding", [0] * rank))
+    pads = list(ctx.attribute("pads", [0] * 2 * rank))
+    if x.shape[0] != 1:
+        raise ctx.unsupported("a batch of several images in one transposed convolution", "export with batch size 1")
+    spread = [
+        stride[a] * (x.shape[2 + a] - 1) + extra[a] + (kernel.shape[2 + a] - 1) * dilation[a] + 1 for a in range(rank)
+    ]
+    auto = ctx.attribute("auto_pad", "NOTSET")
+    shape = ctx.attribute("output_shape")
+    if shape is not None or auto.startswith("SAME"):
+        wanted = list(shape)[-rank:] if shape is not None else [x.shape[2 + a] * stride[a] for a in range(rank)]
+        for a in range(rank):
+            total = max(spread[a] - wanted[a], 0)
+            begin = total // 2 if auto != "SAME_LOWER" else total - total // 2
+            pads[a], pads[a + rank] = begin, total - begin
+            spread[a] = wanted[a] + total
+    elif auto == "VALID":
+        pads = [0] * 2 * rank
+    size = tuple(spread[a] - pads[a] - pads[a + rank] for a in range(rank))
+    per_group = kernel.shape[1]
+    # Wᵀ: the kernel (in, out/groups, …) is the kernel (out', in', …) of the convolution whose adjoint this is
+    forward = Convolution(kernel, size, stride, dilation, tuple(pads), groups)
+    if forward.size_out != tuple(x.shape[2:]):
+        matrix = _transpose_matrix(x, kernel, size, stride, dilation, pads, groups)
+    else:
+        matrix = forward.to_sparse().T.tocsr()
+    result = ctx.affine([(x, Sparse(sp.csr_array(matrix)))], (1, per_group * groups, *size))
+    return _with_channel_bias(ctx, result)
+
+
+def _transpose_matrix(
+    x: Tensor, kernel: Array, size: Any, stride: Any, dilation: Any, pads: Any, groups: int
+) -> sp.csr_array:
+    """The transposed convolution where its output is larger than a plain adjoint would give: crop a wider adjoint."""
+    rank = len(size)
+    wide = tuple((x.shape[2 + a] - 1) * stride[a] + (kernel.shape[2 + a] - 1) * dilation[a] + 1 for a in range(rank))
+    full = Convolution(kernel, wide, stride, dilation, (0,) * 2 * rank, groups).to_sparse().T.tocsr()
+    channels = kernel.shape[1] * groups
+    positions = np.arange(channels * int(np.prod(wide))).reshape(channels, *wide) + 1
+    grid = np.zeros((channels, *size), dtype=np.int64)
+    reads, writes = [], []
+    for a in range(rank):
+        count = min(wide[a] - pads[a], size[a])
+        reads.append(slice(pads[a], pads[a] + count))
+        writes.append(slice(0, count))
+    grid[(slice(None), *writes)] = positions[(slice(None), *reads)]
+    return Index(grid.ravel() - 1, full.shape[0]).to_sparse() @ full
+
+
+def window(
+    ctx: Context, kernel: Sequence[int], size: Sequence[int]
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Strides, dilations and pads (begin…, end…) of a window op, auto_pad resolved."""
+    rank = len(kernel)
+    stride = tuple(int(s) for s in ctx.attribute("strides", [1] * rank))
+    dilation = tuple(int(d) for d in ctx.attribute("dilations", [1] * rank))
+    pads = [int(p) for p in ctx.attribute("pads", [0] * 2 * rank)]
+    if min((*stride, *dilation), default=1) < 1:
+        raise ctx.invalid("its strides or dilations are not positive")
+    auto = ctx.attribute("auto_pad", "NOTSET")
+    if auto == "VALID":
+        pads = [0] * 2 * rank
+    elif auto in ("SAME_UPPER", "SAME_LOWER"):
+        for a in range(rank):
+            steps = -(-size[a] // stride[a])
+            total = max((steps - 1) * stride[a] + (kernel[a] - 1) * dilation[a] + 1 - size[a], 0)
+            begin = total // 2 if auto == "SAME_UPPER" else total - total // 2
+            pads[a], pads[a + rank] = begin, total - begin
+    return stride, dilation, tuple(pads)
+
+
+def _batched(ctx: Context, x: Tensor, op: Any) -> Tensor:
+    """Apply an op for one image to every image of a first axis larger than one."""
+    if len(x.shape) < 1 or x.shape[0] == 1:
+        return op(x)  # type: ignore[no-any-return]
+    positions = np.arange(x.size, dtype=np.int64).reshape(x.shape)
+    parts = [op(ctx.index(x, positions[k : k + 1])) for k in range(x.shape[0])]
+    size, count = parts[0].size, len(parts)
+    terms = []
+    for k, part in enumerate(parts):
+        place = np.full(size * count, -1, dtype=np.int64)
+        place[k * size : (k + 1) * size] = np.arange(size)
+        terms.append((part, Index(place, size)))
+    return ctx.affine(terms, (count, *parts[0].shape[1:]))
+
+
+def _with_channel_bias(ctx: Context, x: Tensor) -> Tensor:
+    if not ctx.has(2):
+        return x
+    bias = weights(ctx, 2).reshape(-1, *(1,) * (len(x.shape) - 2))
+    return ctx.shift(x, np.broadcast_to(bias, x.shape))
+
+
+@handles("AveragePool")
+def average_pool(ctx: Context) -> Tensor:
+    """Averages over windows: ceil_mode, count_include_pad, auto_pad and dilations included."""
+    return _batched(ctx, ctx.tensor(0), lambda image: _average_pool(ctx, image))
+
+
+def _average_pool(ctx: Context, x: Tensor) -> Tensor:
+    kernel = [int(k) for k in ctx.attribute("kernel_shape")]
+    size = list(x.shape[2:])
+    rank = len(kernel)
+    stride, dilation, pads = window(ctx, kernel, size)
+    include = bool(ctx.attribute("count_include_pad", 0))
+    matrix, counted = None, None
+    wide = list(pads)
+    if ctx.attribute("ceil_mode", 0) and ctx.attribute("auto_pad", "NOTSET") == "NOTSET":
+        for a in range(rank):
+            wide[a + rank] += _ceil_extra(size[a], pads[a], pads[a + rank], kernel[a], dilation[a], stride[a])
+    ones = np.ones((1, 1, *kernel))
+    one = Convolution(ones, tuple(size), stride, dilation, tuple(wide), 1)
+    matrix = one.to_sparse()
+    if include:
+        # the windows count the declared padding, but not what ceil_mode adds beyond it
+        padded = [size[a] + pads[a] + pads[a + rank] for a in range(rank)]
+        beyond = [wide[a + rank] - pads[a + rank] for a in range(rank)]
+        frame = Convolution(ones, tuple(padded), stride, dilation, (*[0] * rank, *beyond), 1)
+        counted = frame @ np.ones(frame.shape[1])
+    else:
+        counted = np.diff(matrix.indptr).astype(np.float64)
+    channels = x.shape[1]
+    a = Sparse(sp.csr_array(sp.kron(sp.eye_array(channels), matrix, format="csr")))
+    total = ctx.affine([(x, a)], (x.shape[0], channels, *one.size_out))
+    return _divided(ctx, total, np.tile(np.maximum(counted, 1.0), channels).reshape(total.shape))
+
+
+def _ceil_extra(size: int, begin: int, end: int, kernel: int, dilation: int, stride: int) -> int:
+    """Padding that ceil_mode adds at the end: windows that would start in the end padding are dropped."""
+    reach = dilation * (kernel - 1) + 1
+    outputs = -(-(size + begin + end - reach) // stride) + 1
+    if (outputs - 1) * stride >= size + begin:
+        outputs -= 1
+    return max((outputs - 1) * stride + reach - (size + begin + end), 0)
+
+
+def _divided(ctx: Context, x: Tensor, divisor: Any) -> Tensor:
+    """x divided by whole numbers; 1/c enters as an enclosure unless it is exact."""
+    d = np.broadcast_to(np.asarray(divisor, dtype=np.float64), x.shape)
+    if (d == 1.0).all():
+        return x
+    exact = np.abs(np.frexp(d)[0]) == 0.5
+    reciprocal = 1.0 / d
+    return scale(ctx, x, reciprocal, None if exact.all() else np.where(exact, 0.0, 2.0 * UNIT * reciprocal))
+
+
+@handles("GlobalAveragePool")
+def global_average_pool(ctx: Context) -> Tensor:
+    """The mean over all spatial axes."""
+    x = ctx.tensor(0)
+    return _reduce(ctx, x, list(range(2, len(x.shape))), True, mean=True)
+
+
+@handles("ReduceSum", "ReduceMean")
+def reduce_sum(ctx: Context) -> Tensor:
+    """Sums and means along axes."""
+    x = ctx.tensor(0)
+    axes = ctx.attribute("axes")
+    if ctx.has(1):
+        axes = [int(a) for a in ctx.constant(1).ravel()]
+    if not axes:
+        if ctx.attribute("noop_with_empty_axes", 0):
+            return x
+        axes = list(range(len(x.shape)))
+    axes = sorted({a % len(x.shape) for a in axes})
+    return _reduce(ctx, x, axes, bool(ctx.attribute("keepdims", 1)), mean=ctx.node.op_type == "ReduceMean")
+
+
+def _reduce(ctx: Context, x: Tensor, axes: Sequence[int], keep: bool, *, mean: bool) -> Tensor:
+    kept = [1 if a in axes else s for a, s in enumerate(x.shape)]
+    rows = np.arange(int(np.prod(kept)), dtype=np.int64).reshape(kept)
+    target = np.broadcast_to(rows, x.shape).ravel()
+    matrix = sp.csr_array((np.ones(x.size), (target, np.arange(x.size))), shape=(rows.size, x.size))
+    shape = kept if keep else [s for k, s in enumerate(x.shape) if k not in axes]
+    total = ctx.affine([(x, Sparse(matrix))], shape)
+    return _divided(ctx, total, float(x.size // max(rows.size, 1))) if mean else total
+
+
+@handles("CumSum")
+def cumsum(ctx: Context) -> Tensor:
+    """Running sums along an axis, exclusive and reversed ones included."""
+    x = ctx.tensor(0)
+    axis = int(ctx.constant(1).ravel()[0]) % len(x.shape)
+    n = x.shape[axis]
+    lower = np.tril(np.ones((n, n)), -1 if ctx.attribute("exclusive", 0) else 0)
+    if ctx.attribute("reverse", 0):
+        lower = lower.T
+    before, after = int(np.prod(x.shape[:axis])), int(np.prod(x.shape[axis + 1 :]))
+    matrix = sp.kron(sp.eye_array(before), sp.kron(sp.csr_array(lower), sp.eye_array(after)), format="csr")
+    return ctx.affine([(x, Sparse(sp.csr_array(matrix)))], x.shape)
+
+
+@handles("BatchNormalization")
+def batch_normalization(ctx: Context) -> Tensor:
+    """Batch normalisation in inference mode, its scale s/√(var + ε) enclosed."""
+    if ctx.attribute("training_mode", 0) or len([name for name in ctx.node.output if name]) > 1:
+        raise ctx.unsupported("it is in training mode", "export the model in evaluation mode")
+    x = ctx.tensor(0)
+    gain, shift, mean, variance = (weights(ctx, k) for k in range(1, 5))
+    if (variance < 0).any():
+        raise ctx.invalid("it has a negative variance")
+    # the attribute is a float32; its exact value counts
+    root = np.sqrt(variance + float(np.float32(ctx.attribute("epsilon", 1e-5))))
+    if not root.all():
+        raise ctx.invalid("it divides by a variance of zero")
+    factor = gain / root
+    radii = 4.0 * UNIT * np.abs(factor)
+    shape = (-1, *(1,) * (len(x.shape) - 2)) if len(x.shape) > 1 else (-1,)
+    result = scale(ctx, x, factor.reshape(shape), radii.reshape(shape))
+    return ctx.shift(result, np.broadcast_to((shift - mean * factor).reshape(shape), x.shape))
+
+
+@handles("Resize")
+def resize(ctx: Context) -> Tensor:
+    """Nearest-neighbour and linear resizing: a linear map, taken from onnx's reference evaluator axis by axis."""
+    x = ctx.tensor(0)
+    if ctx.attribute("mode", "nearest") not in ("nearest", "linear"):
+        raise ctx.unsupported("only nearest and linear resizing are supported", "use one of them")
+    _limit(ctx, x.size * 64)
+    from lipcert.importer.movement import _run
+
+    plane = int(np.prod(x.shape[:2])) if len(x.shape) > 2 and _keeps_channels(ctx, x) else 1
+    inner = x.size // plane
+    base = x.shape if plane == 1 else (1, 1, *x.shape[2:])
+    columns, shape = [], None
+    operands = list(ctx.operands[1:])
+    if plane > 1 and ctx.has(3):
+        operands[2] = np.concatenate([[1, 1], ctx.constant(3)[2:]]).astype(np.int64)
+    for k in range(inner):
+        unit = np.zeros(inner, dtype=np.float64)
+        unit[k] = 1.0
+        result = np.asarray(_run(ctx, [unit.reshape(base), *operands])[0], dtype=np.float64)
+        shape = result.shape
+        columns.append(sp.csc_array(result.reshape(-1, 1)))
+    assert shape is not None
+    matrix = sp.kron(sp.eye_array(plane), sp.hstack(columns), format="csr")
+    full = shape if plane == 1 else (*x.shape[:2], *shape[2:])
+    if ctx.attribute("mode", "nearest") == "linear":
+        ctx.state.idealise("the weights of Resize are taken as evaluated by onnx.reference")
+    return ctx.affine([(x, Sparse(sp.csr_array(matrix)))], full)
+
+
+def _keeps_channels(ctx: Context, x: Tensor) -> bool:
+    """Whether batch and channel axes are left alone, so that planes can be resized one by one."""
+    if ctx.attribute("axes") is not None:
+        return False
+    if ctx.has(3):
+        return tuple(ctx.constant(3)[:2]) == tuple(x.shape[:2])
+    return ctx.has(2) and bool((ctx.constant(2)[:2] == 1.0).all())
+
+
+def _limit(ctx: Context, entries: int) -> None:
+    if entries > 2**28:
+        raise ctx.unsupported("its matrix would be too large", "make the input smaller")

@@ -1,0 +1,172 @@
+"""The walk: every node of a normalised ONNX graph through its handler, constants folded on the way.
+
+Shapes need no inference: constants are arrays, signals carry their shape, and the batch is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import AttributeProto
+from onnx.reference import ReferenceEvaluator
+
+from lipcert.errors import InvalidModel, LipcertError, UnsupportedModel
+from lipcert.importer.reader import to_array
+from lipcert.importer.registry import HANDLERS, Context, Deferred, State, Tensor, Value, describe_node
+
+FOLD_BYTES = 2**29
+"""Largest constant that folding may create."""
+
+_SHAPE_ONLY = ("Shape", "Size")
+_EXACT = {
+    *("Shape", "Size", "Identity", "Reshape", "Transpose", "Slice", "Gather", "Concat", "Squeeze", "Unsqueeze"),
+    *("Cast", "Constant", "ConstantOfShape", "Expand", "Split", "Flatten", "Range", "Tile", "Neg", "Pad"),
+}
+
+
+def run(
+    graph: onnx.GraphProto,
+    state: State,
+    values: dict[str, Value],
+    calls: Mapping[str, Any] | None = None,
+) -> None:
+    """Walk the nodes of `graph`; `values` holds the inputs and receives everything that is computed."""
+    for tensor in graph.initializer:
+        values[tensor.name] = finite(to_array(tensor, state.file), f"{state.file}, tensor {tensor.name!r}")
+    for sparse in graph.sparse_initializer:
+        raise UnsupportedModel(
+            "sparse initializers are not supported",
+            where=f"{state.file}, tensor {sparse.values.name!r}",
+            advice="store it as a dense tensor",
+        )
+    for node in graph.node:
+        results = step(node, state, values, calls)
+        for name, result in zip(node.output, results, strict=False):
+            if name:
+                values[name] = result  # noqa: PERF403
+
+
+def step(
+    node: onnx.NodeProto, state: State, values: Mapping[str, Value], calls: Mapping[str, Any] | None = None
+) -> Sequence[Value]:
+    """The results of one node."""
+    operands = tuple(values[name] if name else None for name in node.input)
+    where = describe_node(node, state.file)
+    if calls and node.domain in calls:
+        return calls[node.domain](node, operands, state)  # type: ignore[no-any-return]
+    if node.op_type in _SHAPE_ONLY and isinstance(operands[0], (Tensor, Deferred)):
+        return (_shape_of(node, operands[0].shape),)
+    if not any(isinstance(value, (Tensor, Deferred)) for value in operands) and not _has_graph(node):
+        results = fold(node, operands, state)
+        return [finite(np.asarray(result), where) for result in results]
+    handler = HANDLERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    if handler is None:
+        raise UnsupportedModel(
+            f"the op {node.op_type} is not supported",
+            where=where,
+            advice="rewrite the model without it, or ask for it; docs/operators lists what is supported",
+        )
+    context = Context(node, operands, attributes(node, where), state)
+    try:
+        result = handler(context)
+    except (LipcertError, MemoryError):
+        raise
+    except (ValueError, IndexError, TypeError, KeyError, ZeroDivisionError, OverflowError, AttributeError) as error:
+        raise InvalidModel(f"it does not fit its inputs: {_line(error)}", where=where) from error
+    results = [result] if isinstance(result, (Tensor, Deferred, np.ndarray)) else list(result)
+    given = tuple(value for value in operands if value is not None)
+    for item in results:
+        if isinstance(item, Tensor):
+            state.origin.setdefault(item.position, (node.op_type, given, context.attributes))
+    return results
+
+
+def fold(node: onnx.NodeProto, operands: Sequence[Value | None], state: State) -> list[np.ndarray]:
+    """The constant results of a node, by onnx's reference evaluator; what is not mere data movement is an idealisation."""
+    where = describe_node(node, state.file)
+    if node.op_type in ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial"):
+        raise UnsupportedModel("it is random", where=where, advice="remove it from the model")
+    _check_budget(node, operands, where)
+    given = {name: value for name, value in zip(node.input, operands, strict=True) if name}
+    single = onnx.helper.make_graph(
+        [node],
+        "fold",
+        [onnx.helper.make_value_info(name, onnx.TypeProto()) for name in given],
+        [onnx.helper.make_value_info(name, onnx.TypeProto()) for name in node.output if name],
+    )
+    model = onnx.helper.make_model(single, opset_imports=[onnx.helper.make_opsetid("", state.opset)])
+    try:
+        with np.errstate(all="ignore"):
+            results = ReferenceEvaluator(model).run(None, given)
+    except Exception as error:  # the evaluator runs arbitrary operator code
+        raise UnsupportedModel(
+            f"this constant cannot be computed: {_line(error)}", where=where, advice="store it as an initializer"
+        ) from None
+    floating = any(np.issubdtype(np.asarray(r).dtype, np.floating) for r in results)
+    if floating and node.op_type not in _EXACT:
+        state.idealise("weights computed in the graph are taken as evaluated by onnx.reference")
+    iterator = iter(results)
+    return [np.asarray(next(iterator)) if name else np.zeros(0) for name in node.output]
+
+
+def _check_budget(node: onnx.NodeProto, operands: Sequence[Value | None], where: str) -> None:
+    """Refuse to expand a small file into a huge constant."""
+    arrays: list[np.ndarray] = [value for value in operands if isinstance(value, np.ndarray)]
+    size: float = sum(a.nbytes for a in arrays)
+    if node.op_type in ("ConstantOfShape", "Expand") and arrays:
+        shape = np.asarray(arrays[-1], dtype=np.float64).ravel()
+        size += 8.0 * float(np.prod(np.maximum(shape, 1.0)))
+    elif node.op_type == "Tile" and len(arrays) == 2:
+        size *= float(np.prod(np.maximum(np.asarray(arrays[1], dtype=np.float64), 1.0)))
+    elif node.op_type == "Range" and len(arrays) == 3:
+        start, stop, stride = (float(a.ravel()[0]) for a in arrays)
+        size += 8.0 * abs((stop - start) / stride) if stride else np.inf
+    elif node.op_type in ("MatMul", "Gemm") and len(arrays) >= 2:
+        size += 8.0 * arrays[0].size * arrays[1].size / max(1, min(arrays[0].shape[-1:] or (1,)))
+    elif node.op_type in ("Pad", "Resize", "Upsample", "OneHot", "Conv", "ConvTranspose", "EyeLike"):
+        size *= 64.0
+    if not size <= FOLD_BYTES:
+        raise UnsupportedModel(
+            f"a constant of {size / 2**20:.0f} MiB would be created", where=where, advice="store it as an initializer"
+        )
+
+
+def attributes(node: onnx.NodeProto, where: str) -> dict[str, Any]:
+    """The attributes of a node as Python values; strings are decoded."""
+    found: dict[str, Any] = {}
+    for attribute in node.attribute:
+        value = onnx.helper.get_attribute_value(attribute)
+        if attribute.type == AttributeProto.STRING:
+            value = value.decode(errors="replace")
+        elif attribute.type in (AttributeProto.INTS, AttributeProto.FLOATS):
+            value = list(value)
+        elif attribute.type == AttributeProto.TENSOR:
+            value = to_array(value, where)
+        found[attribute.name] = value
+    return found
+
+
+def finite(array: np.ndarray, where: str) -> np.ndarray:
+    """The array, unless it holds NaN; infinities are left to the ops (Clip, padding of MaxPool) that can use them."""
+    if np.issubdtype(array.dtype, np.floating) and np.isnan(array).any():
+        raise InvalidModel("it holds NaN", where=where, advice="train or export the model again")
+    return array
+
+
+def _shape_of(node: onnx.NodeProto, shape: tuple[int, ...]) -> np.ndarray:
+    if node.op_type == "Size":
+        return np.array(int(np.prod(shape)), dtype=np.int64)
+    found = {a.name: a.i for a in node.attribute}
+    return np.array(shape[found.get("start", 0) : found.get("end", len(shape))], dtype=np.int64)
+
+
+def _has_graph(node: onnx.NodeProto) -> bool:
+    return any(a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for a in node.attribute)
+
+
+def _line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return text[0][:200] if text else type(error).__name__
