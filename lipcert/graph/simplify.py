@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
-from lipcert.graph.linear_maps import Dense, Index, LinearMap, Sparse
+from lipcert.graph.linear_maps import Dense, Diagonal, Index, LinearMap, Sparse
 from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, GraphBuilder, Input, moved
 
 if TYPE_CHECKING:
@@ -226,15 +226,16 @@ def _integral(node: object, outer: sp.csr_array, bias: Array) -> bool:
     """Whether the rows `outer` pass through an affine node, its bias on top of `bias`, in exact arithmetic."""
     if not isinstance(node, Affine) or not (node.bias is None or (_selects(outer) and not bias.any())):
         return False
-    return _small_integers(outer) and all(
-        isinstance(a, Index) or (isinstance(a, (Sparse, Dense)) and a.radius is None and _small_integers(a))
+    return _small_integers(outer.data) and all(
+        isinstance(a, Index)
+        or (isinstance(a, Sparse) and _small_integers(a.matrix.data))
+        or (isinstance(a, Diagonal) and a.radii is None and _small_integers(a.entries))
+        or (isinstance(a, Dense) and _small_integers(a.matrix))
         for a in node.maps
     )
 
 
-def _small_integers(a: sp.csr_array | Sparse | Dense) -> bool:
-    data = a.data if isinstance(a, sp.csr_array) else a.matrix.data if isinstance(a, Sparse) else a.matrix
-    data = np.asarray(data)
+def _small_integers(data: Array) -> bool:
     return data.size == 0 or bool((np.abs(data).max() <= 1024) and (data == np.round(data)).all())
 
 
@@ -249,7 +250,7 @@ def _select(outer: sp.csr_array, a: LinearMap) -> LinearMap | None:
         if outer.shape[0] == outer.shape[1] and (outer - sp.eye_array(outer.shape[0])).nnz == 0:
             return a
         return Dense(np.asarray(outer @ a.matrix))
-    if isinstance(a, (Sparse, Index)):
+    if isinstance(a, (Sparse, Index, Diagonal)) and a.radius is None:
         return Sparse(sp.csr_array(outer @ a.to_sparse()))
     return None
 

@@ -1,0 +1,642 @@
+"""Activations by meaning: pointwise records, Max/Min/TopK spellings as shared sorts, pooling maxima, switches.
+
+Elementwise operations that mean something only together (x·σ(x), comparisons with Where or Cast and Mul) are deferred by
+their handlers; `materialise` turns the expression into nodes, and `settle` finishes a graph (see `elementwise`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lipcert.errors import InvalidRequest, UnsupportedModel
+from lipcert.graph.linear_maps import Index
+from lipcert.graph.nodes import GraphBuilder
+from lipcert.graph.windows import pooling_windows
+from lipcert.importer.elementwise import Elementwise, resolve
+from lipcert.importer.registry import Context, Deferred, State, Tensor, Value, handles
+
+if TYPE_CHECKING:
+    from lipcert.arrays import Array, IntArray
+    from lipcert.graph.nodes import Graph
+
+_JUMP = "replace it by a continuous function"
+
+
+# ---- pointwise activations with an op of their own
+
+
+def _pointwise(op: str, kind: str, text: str, **parameters: float | tuple[str, float]) -> None:
+    """Register an op for a record; a parameter is a number, or an attribute with its default."""
+
+    def handler(ctx: Context) -> Value:
+        values = {
+            key: spec if isinstance(spec, float) else float(ctx.attribute(*spec)) for key, spec in parameters.items()
+        }
+        return _applied(ctx, ctx.tensor(0), kind, values)
+
+    handler.__doc__ = text
+    handles(op)(handler)
+
+
+def _applied(ctx: Context, x: Tensor, kind: str, values: dict[str, Any]) -> Tensor:
+    """The record on x, refused where its parameters have no proven slope interval."""
+    result = ctx.activation(x, kind, parameters=values)
+    node: Any = ctx.builder.nodes[result.position]
+    try:
+        node.record.normal_form(1, node.parameters)
+    except InvalidRequest as error:
+        raise ctx.unsupported(error.what, "choose parameters of bounded slope") from None
+    return result
+
+
+_pointwise("Relu", "relu", "max(x, 0).")
+_pointwise("LeakyRelu", "leaky_relu", "Any slope below zero.", alpha=("alpha", float(np.float32(0.01))))
+_pointwise("Elu", "elu", "Any alpha.", alpha=("alpha", 1.0))
+_pointwise(
+    "Selu",
+    "selu",
+    "Any alpha and gamma.",
+    alpha=("alpha", float(np.float32(1.67326319217681884765625))),
+    gamma=("gamma", float(np.float32(1.05070102214813232421875))),
+)
+_pointwise("Celu", "celu", "For alpha > 0; otherwise its slope is unbounded.", alpha=("alpha", 1.0))
+_pointwise("Sigmoid", "sigmoid", "1/(1 + e^(−x)).")
+_pointwise("Tanh", "tanh", "The hyperbolic tangent.")
+_pointwise("Softplus", "softplus", "log(1 + e^x).", beta=1.0)
+_pointwise("Softsign", "softsign", "x/(1 + |x|).")
+_pointwise("Erf", "erf", "The error function.")
+_pointwise("Sin", "sin", "The sine.")
+_pointwise("Cos", "cos", "The cosine.")
+_pointwise("Atan", "arctan", "The inverse tangent.")
+_pointwise("Asinh", "arsinh", "The inverse hyperbolic sine.")
+_pointwise("Abs", "abs", "The absolute value.")
+_pointwise(
+    "HardSigmoid", "hard_sigmoid", "Any alpha and beta.", alpha=("alpha", float(np.float32(0.2))), beta=("beta", 0.5)
+)
+_pointwise("HardSwish", "hard_swish", "x·clip(x/6 + ½, 0, 1).", alpha=1.0 / 6.0, beta=0.5)
+_pointwise("Mish", "mish", "x·tanh(log(1 + e^x)).")
+_pointwise("Swish", "silu", "x·sigmoid(alpha·x).", beta=("alpha", 1.0))
+
+
+@handles("Gelu")
+def _gelu(ctx: Context) -> Value:
+    """Both forms, erf and tanh."""
+    if ctx.attribute("approximate", "none") == "tanh":
+        return ctx.activation(ctx.tensor(0), "gelu_tanh")
+    return ctx.activation(ctx.tensor(0), "gelu", parameters={"rate": np.sqrt(0.5)})
+
+
+@handles("PRelu")
+def _prelu(ctx: Context) -> Value:
+    """One slope, or one a channel or number."""
+    x = ctx.tensor(0)
+    slope = np.asarray(ctx.constant(1), dtype=np.float64)
+    alpha = slope.reshape(1) if slope.size == 1 else np.broadcast_to(slope, x.shape).ravel()
+    return _applied(ctx, x, "leaky_relu", {"alpha": alpha})
+
+
+@handles("Clip")
+def _clip(ctx: Context) -> Value:
+    """Constant bounds, either missing, in any order."""
+    low = np.asarray(ctx.constant(1, -np.inf), dtype=np.float64).reshape(-1)
+    high = np.asarray(ctx.constant(2, np.inf), dtype=np.float64).reshape(-1)
+    return _clipped(ctx, ctx.tensor(0), low, high)
+
+
+def _clipped(ctx: Context, x: Tensor, low: Array, high: Array) -> Tensor:
+    """min(max(x, low), high), a ReLU where it is one."""
+    if not low.any() and np.isposinf(high).all():
+        return ctx.activation(x, "relu")
+    if np.isneginf(low).all() and np.isposinf(high).all():
+        return x
+    return ctx.activation(x, "clip", parameters={"low": low, "high": high})
+
+
+@handles("ThresholdedRelu")
+def _thresholded_relu(ctx: Context) -> Value:
+    """Only alpha = 0, which is ReLU; any other jumps."""
+    alpha = float(ctx.attribute("alpha", 1.0))
+    if alpha != 0.0:
+        raise ctx.unsupported(f"it jumps from 0 to {alpha:g} at x = {alpha:g}, so it has no Lipschitz constant", _JUMP)
+    return ctx.activation(ctx.tensor(0), "relu")
+
+
+@handles("Shrink")
+def _shrink(ctx: Context) -> Value:
+    """Softshrink (bias = lambd); any other bias jumps."""
+    bias, lambd = float(ctx.attribute("bias", 0.0)), float(ctx.attribute("lambd", 0.5))
+    if bias != lambd:
+        raise ctx.unsupported(f"it jumps at x = ±{lambd:g} by {abs(lambd - bias):g} (hardshrink)", _JUMP)
+    return _applied(ctx, ctx.tensor(0), "softshrink", {"lambd": lambd})
+
+
+# ---- activations over an axis
+
+
+def _along(shape: Sequence[int], axis: int) -> tuple[IntArray, tuple[int, ...]]:
+    """Positions with the axis moved last, shape (…, axis length), and the shape of the others."""
+    moved = np.moveaxis(np.arange(int(np.prod(shape)), dtype=np.int64).reshape(shape), axis, -1)
+    return moved, moved.shape[:-1]
+
+
+def _over_axis(ctx: Context, kind: str, default: int) -> Tensor:
+    x = ctx.tensor(0)
+    axis = int(ctx.attribute("axis", default))
+    order, _ = _along(x.shape, axis)
+    blocks = ctx.index(x, order)
+    result = ctx.activation(blocks, kind, order.shape[-1], channel_axis=None)
+    back = np.empty(x.size, dtype=np.int64)
+    back[order.ravel()] = np.arange(x.size)
+    return ctx.index(result, back.reshape(x.shape))
+
+
+@handles("Softmax")
+def _softmax(ctx: Context) -> Value:
+    """Along any axis."""
+    return _over_axis(ctx, "softmax", -1)
+
+
+@handles("LogSoftmax")
+def _log_softmax(ctx: Context) -> Value:
+    """Along any axis."""
+    return _over_axis(ctx, "log_softmax", -1)
+
+
+@handles("Hardmax")
+def _hardmax(ctx: Context) -> Value:
+    """Refused: it jumps."""
+    raise ctx.unsupported("its output jumps where the largest input changes", "end the network before it")
+
+
+def _axes(ctx: Context, rank: int) -> tuple[int, ...] | None:
+    """The axes of a reduction; None where there are none and nothing is reduced."""
+    given = ctx.constant(1) if ctx.has(1) else np.asarray(ctx.attribute("axes", []), dtype=np.int64)
+    if given.size == 0:
+        return None if ctx.attribute("noop_with_empty_axes", 0) else tuple(range(rank))
+    return tuple(sorted({int(a) % rank for a in given.ravel()}))
+
+
+def _reduced(ctx: Context) -> tuple[Tensor, IntArray, tuple[int, ...]] | None:
+    """The input, the positions that each output reduces (outputs, k), and the shape of the output."""
+    x = ctx.tensor(0)
+    rank = len(x.shape)
+    axes = _axes(ctx, rank)
+    if axes is None:
+        return None
+    kept = [a for a in range(rank) if a not in axes]
+    order = np.arange(x.size, dtype=np.int64).reshape(x.shape).transpose(*kept, *axes)
+    keep = bool(ctx.attribute("keepdims", 1))
+    shape = tuple(1 if a in axes else x.shape[a] for a in range(rank) if keep or a not in axes)
+    return x, order.reshape(int(np.prod([x.shape[a] for a in kept], dtype=np.int64)), -1), shape
+
+
+@handles("ReduceMax", "ReduceMin")
+def _reduce_extremum(ctx: Context) -> Value:
+    """Over any axes; over two numbers together they are MaxMin."""
+    found = _reduced(ctx)
+    if found is None:
+        return ctx.tensor(0)
+    x, windows, shape = found
+    return _extremum(ctx, x, windows, shape, largest=ctx.node.op_type == "ReduceMax")
+
+
+@handles("ReduceL2")
+def _reduce_l2(ctx: Context) -> Value:
+    """The Euclidean norm over any axes, a 1-Lipschitz block."""
+    found = _reduced(ctx)
+    if found is None:
+        return ctx.activation(ctx.tensor(0), "abs")
+    x, windows, shape = found
+    blocks = ctx.index(x, windows)
+    return ctx.activation(blocks, "norm", windows.shape[1], shape=shape, channel_axis=None)
+
+
+def _extremum(
+    ctx: Context, x: Tensor, windows: IntArray, shape: Sequence[int], *, largest: bool, pairs: bool = True
+) -> Tensor:
+    """The largest or smallest number of each window; a pair becomes a sort that maximum and minimum share."""
+    count, k = windows.shape
+    if k == 1:
+        return ctx.index(x, windows.reshape(shape))
+    channel = _channel(shape)
+    if k == 2 and pairs:
+        # the order within a pair does not matter: sorted, so that equal pairs are one node
+        blocks = ctx.index(x, np.sort(windows, axis=1))
+        sort = ctx.builder.activation(blocks.position, "sort", 2, channel=channel, name=ctx.node.name)
+        ordered = Tensor(sort, (2 * count,), x.dtype)
+        return ctx.index(ordered, (2 * np.arange(count) + int(largest)).reshape(shape))
+    blocks = ctx.index(x, windows)
+    signed = blocks if largest else _scaled(ctx, blocks, -1.0)
+    top = ctx.builder.activation(signed.position, "maximum", k, channel=channel, name=ctx.node.name)
+    result = Tensor(top, tuple(shape), x.dtype)
+    return result if largest else _scaled(ctx, result, -1.0)
+
+
+def _scaled(ctx: Context, x: Tensor, scale: float) -> Tensor:
+    return Tensor(_engine(ctx.state).scaled(x.position, scale), x.shape, x.dtype)
+
+
+def _channel(shape: Sequence[int]) -> IntArray | None:
+    """The convolution channel (axis 1) of each number of an image; None where there are no spatial axes."""
+    if len(shape) < 3:
+        return None
+    labels = np.arange(shape[1]).reshape(-1, *(1,) * (len(shape) - 2))
+    return np.ascontiguousarray(np.broadcast_to(labels, tuple(shape))).ravel()
+
+
+@handles("Max", "Min")
+def _max_min(ctx: Context) -> Value:
+    """Of signals and constants; the maximum and minimum of the same two signals share one MaxMin pair."""
+    largest = ctx.node.op_type == "Max"
+    values = [ctx.value(k) for k in range(len(ctx.operands))]
+    shape = np.broadcast_shapes(*(value.shape for value in values))
+    constants = [np.asarray(v, dtype=np.float64) for v in values if isinstance(v, np.ndarray)]
+    signals = [
+        _spread(ctx, ctx.tensor(k), shape) for k, value in enumerate(values) if not isinstance(value, np.ndarray)
+    ]
+    x = _of_signals(ctx, signals, shape, largest=largest)
+    if not constants:
+        return x
+    combine: Any = np.maximum if largest else np.minimum
+    limit = constants[0]
+    for value in constants[1:]:
+        limit = combine(limit, value)
+    limit = limit.reshape(1) if limit.size == 1 else np.broadcast_to(limit, shape).ravel()
+    free = np.full(1, np.inf)
+    return _clipped(ctx, x, limit, free) if largest else _clipped(ctx, x, -free, limit)
+
+
+def _spread(ctx: Context, x: Tensor, shape: Sequence[int]) -> Tensor:
+    """x broadcast to a shape."""
+    if x.shape == tuple(shape):
+        return x
+    return ctx.index(x, np.broadcast_to(np.arange(x.size, dtype=np.int64).reshape(x.shape), tuple(shape)))
+
+
+def _of_signals(ctx: Context, signals: Sequence[Tensor], shape: Sequence[int], *, largest: bool) -> Tensor:
+    """The elementwise extremum of signals of equal shape."""
+    unique = list({x.position: x for x in signals}.values())
+    if len(unique) == 1:
+        return unique[0]
+    if len(unique) == 2:
+        slopes = _two_slopes(ctx, unique[0], unique[1], largest=largest)
+        if slopes is not None:
+            return slopes
+    size = unique[0].size
+    lanes = [resolve(ctx.builder, x.position) for x in unique]
+    terms = [lane.single() for lane in lanes]
+    bases = {term[0] for term in terms if term is not None}
+    plain = all(
+        t is not None and (t[2] == 1.0).all() and not la.shift.any() for t, la in zip(terms, lanes, strict=True)
+    )
+    if plain and len(bases) == 1:
+        # parts of one signal: windows on it, so that however they were cut out, the same pairs are the same node
+        base = bases.pop()
+        whole = Tensor(base, (ctx.builder.nodes[base].size,), unique[0].dtype)
+        windows = np.stack([term[1] for term in terms if term is not None], axis=1)
+        return _extremum(ctx, whole, windows, shape, largest=largest)
+    ordered = sorted(unique, key=lambda x: x.position)
+    k = len(ordered)
+    parts = []
+    for place, x in enumerate(ordered):
+        index = np.full((size, k), -1, dtype=np.int64)
+        index[:, place] = np.arange(size)
+        parts.append((x, Index(index.ravel(), size)))
+    stacked = ctx.affine(parts, (size * k,))
+    return _extremum(ctx, stacked, np.arange(size * k).reshape(size, k), shape, largest=largest)
+
+
+def _two_slopes(ctx: Context, a: Tensor, b: Tensor, *, largest: bool) -> Tensor | None:
+    """max(αx, βx), such as a leaky ReLU written with Max."""
+    first, second = resolve(ctx.builder, a.position), resolve(ctx.builder, b.position)
+    x, y = first.single(), second.single()
+    if x is None or y is None or first.shift.any() or second.shift.any():
+        return None
+    if x[0] != y[0] or not np.array_equal(x[1], y[1]) or first.rounded or second.rounded:
+        return None
+    low, high = np.minimum(x[2], y[2]), np.maximum(x[2], y[2])
+    below, above = (low, high) if largest else (high, low)
+    engine = _engine(ctx.state)
+    base = engine.gather(x[0], x[1])
+    channel = _channel(a.shape)
+    if (above == 1.0).all():
+        kind, values = ("relu", {}) if not below.any() else ("leaky_relu", {"alpha": below})
+        if (below == -1.0).all():
+            kind, values = "abs", {}
+    else:
+        kind, values = "two_slope", {"below": below, "above": above}
+    return Tensor(engine.apply(kind, base, channel, ctx.node.name, **values), a.shape, a.dtype)
+
+
+@handles("TopK")
+def _top_k(ctx: Context) -> Sequence[Value]:
+    """The sorted values along an axis; with k = the axis length this is GroupSort. The indices are refused."""
+    x = ctx.tensor(0)
+    k = int(np.asarray(ctx.constant(1)).ravel()[0])
+    axis = int(ctx.attribute("axis", -1)) % len(x.shape)
+    largest = bool(ctx.attribute("largest", 1))
+    order, others = _along(x.shape, axis)
+    g = order.shape[-1]
+    if not 1 <= k <= g:
+        raise ctx.invalid(f"k = {k} on an axis of {g} numbers")
+    windows = order.reshape(-1, g)
+    shape = (*others, k)
+    if k == 1:
+        values = _extremum(ctx, x, windows, others, largest=largest)
+        sorted_last = Tensor(values.position, shape, x.dtype)
+    else:
+        if g == 2:
+            windows = np.sort(windows, axis=1)
+        blocks = ctx.index(x, windows)
+        sort = ctx.builder.activation(blocks.position, "sort", g, channel=_channel(others), name=ctx.node.name)
+        place = np.arange(g - 1, g - 1 - k, -1) if largest else np.arange(k)
+        index = np.arange(windows.shape[0])[:, None] * g + place
+        sorted_last = ctx.index(Tensor(sort, (x.size,), x.dtype), index.reshape(shape))
+    back = np.moveaxis(np.arange(sorted_last.size, dtype=np.int64).reshape(shape), -1, axis)
+    return [ctx.index(sorted_last, back), _indices(ctx, back.shape)]
+
+
+def _indices(ctx: Context, shape: Sequence[int]) -> Deferred:
+    """The second output of TopK and MaxPool: refused where it is used."""
+    return Deferred("Indices", (), {}, tuple(shape), np.dtype(np.int64), ctx.where)
+
+
+@handles("MaxPool")
+def _max_pool(ctx: Context) -> Sequence[Value]:
+    """All attributes, any spatial rank; padding is −∞. The indices are refused."""
+    x = ctx.tensor(0)
+    size = x.shape[2:]
+    rank = len(size)
+    kernel = [int(k) for k in ctx.attribute("kernel_shape")]
+    stride = [int(s) for s in ctx.attribute("strides", [1] * rank)]
+    dilation = [int(d) for d in ctx.attribute("dilations", [1] * rank)]
+    pads = [int(p) for p in ctx.attribute("pads", [0] * (2 * rank))]
+    auto = ctx.attribute("auto_pad", "NOTSET")
+    size_out = []
+    for a in range(rank):
+        reach = (kernel[a] - 1) * dilation[a] + 1
+        if auto in ("SAME_UPPER", "SAME_LOWER"):
+            out = -(-size[a] // stride[a])
+            total = max((out - 1) * stride[a] + reach - size[a], 0)
+            pads[a] = (total + (auto == "SAME_LOWER")) // 2
+        else:
+            if auto == "VALID":
+                pads[a] = pads[a + rank] = 0
+            room = size[a] + pads[a] + pads[a + rank] - reach
+            out = room // stride[a] + 1
+            if ctx.attribute("ceil_mode", 0):
+                out = -(-room // stride[a]) + 1
+                # the last window must begin in the image or in the padding before it
+                out -= (out - 1) * stride[a] >= size[a] + pads[a]
+        size_out.append(int(out))
+    return _pooled(ctx, x, kernel, stride, dilation, pads, size_out)
+
+
+@handles("GlobalMaxPool")
+def _global_max_pool(ctx: Context) -> Value:
+    """The maximum over all spatial axes."""
+    x = ctx.tensor(0)
+    size = list(x.shape[2:])
+    ones = [1] * len(size)
+    return _pooled(ctx, x, size, ones, ones, [0] * (2 * len(size)), ones)[0]
+
+
+def _pooled(
+    ctx: Context,
+    x: Tensor,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    pads: Sequence[int],
+    size_out: Sequence[int],
+) -> list[Value]:
+    size = x.shape[2:]
+    try:
+        window = pooling_windows(size, kernel, stride, dilation, pads, size_out)
+    except InvalidRequest as error:
+        raise ctx.invalid(error.what) from None
+    images = int(np.prod(x.shape[:2]))
+    windows = (np.arange(images)[:, None, None] * int(np.prod(size)) + window).reshape(-1, window.shape[1])
+    shape = (*x.shape[:2], *size_out)
+    return [_extremum(ctx, x, windows, shape, largest=True, pairs=False), _indices(ctx, shape)]
+
+
+# ---- deferred elementwise operations
+
+
+def _deferring(op: str, text: str) -> None:
+    def handler(ctx: Context) -> Value:
+        return ctx.defer()
+
+    handler.__doc__ = text
+    handles(op)(handler)
+
+
+for _op, _text in {
+    "Where": "Where its branches agree on the surface that switches (Householder, ReLU); constant conditions.",
+    "Greater": "As the condition of a continuous switch.",
+    "GreaterOrEqual": "As the condition of a continuous switch.",
+    "Less": "As the condition of a continuous switch.",
+    "LessOrEqual": "As the condition of a continuous switch.",
+    "Not": "Of a comparison.",
+    "Pow": "Inside a function of bounded slope, such as sin² or √(1 + x²).",
+    "Sqrt": "Inside a function of bounded slope, such as √(1 + x²).",
+    "Exp": "Inside a function of bounded slope, such as log(1 + e^x).",
+    "Log": "Of a sigmoid, a softmax or 1 + e^x.",
+    "Reciprocal": "Of 1 + e^x.",
+    "Sign": "Inside a continuous function, such as x·sign(x).",
+}.items():
+    _deferring(_op, _text)
+
+
+@handles("Floor", "Ceil", "Round", "Equal", "And", "Or", "Xor", "IsNaN", "IsInf", "Mod")
+def _jumps(ctx: Context) -> Value:
+    """Refused: it jumps."""
+    raise ctx.unsupported(f"the op {ctx.node.op_type} jumps, so the network has no Lipschitz constant", _JUMP)
+
+
+def materialise(value: Deferred, state: State) -> Tensor:
+    """The deferred expression as a tensor.
+
+    What has no bounded slope becomes a node that `settle` refuses unless it has vanished by then.
+
+    Raises
+    ------
+    UnsupportedModel
+        For the indices of TopK and MaxPool.
+    """
+    result = _Expression(state).evaluate(value)
+    if isinstance(result, np.ndarray):
+        raise UnsupportedModel("an elementwise expression is constant", where=value.where)
+    return Tensor(result, value.shape, value.dtype)
+
+
+def settle(graph: Graph, state: State) -> Graph:
+    """A finished graph with its switches closed into ReLUs and its idealisations noted.
+
+    Raises
+    ------
+    UnsupportedModel
+        Where an operation without a bounded slope is left.
+    """
+    builder = GraphBuilder()
+    builder.nodes, builder.inputs = list(graph.nodes), list(graph.inputs)
+    settled = Elementwise(builder, state.idealise).settle(graph)
+    return replace(settled, idealisations=tuple(dict.fromkeys((*graph.idealisations, *state.idealisations))))
+
+
+def _engine(state: State) -> Elementwise:
+    return Elementwise(state.builder, state.idealise)
+
+
+class _Expression:
+    """Evaluates one deferred expression: every value as a node, or as a constant array."""
+
+    def __init__(self, state: State) -> None:
+        self.engine = _engine(state)
+        self.state = state
+        self.known: dict[int, int | Array] = {}
+
+    def evaluate(self, value: Value) -> int | Array:
+        """A node position, or a constant."""
+        if isinstance(value, np.ndarray):
+            return np.asarray(value, dtype=np.float64)
+        if isinstance(value, Tensor):
+            return value.position
+        if id(value) not in self.known:
+            if value.op not in _RULES:
+                raise UnsupportedModel(f"the result of {value.op} depends on the input in jumps", where=value.where)
+            operands = [self._spread(operand, value.shape) for operand in value.operands]
+            channel = _channel(value.shape)
+            self.known[id(value)] = _RULES[value.op](self.engine, value, operands, channel)
+        return self.known[id(value)]
+
+    def _spread(self, operand: Value, shape: tuple[int, ...]) -> int | Array:
+        result = self.evaluate(operand)
+        if isinstance(result, np.ndarray):
+            return np.broadcast_to(result, shape).ravel()
+        if operand.shape == shape:
+            return result
+        index = np.broadcast_to(np.arange(operand.size, dtype=np.int64).reshape(operand.shape), shape)
+        return self.engine.gather(result, np.ascontiguousarray(index).ravel())
+
+
+Operands = list["int | Array"]
+Rule = Callable[[Elementwise, Deferred, Operands, "IntArray | None"], "int | Array"]
+
+
+def _sum_rule(sign: float) -> Rule:
+    def rule(engine: Elementwise, value: Deferred, operands: Operands, channel: IntArray | None) -> int | Array:
+        total = operands[0]
+        for other in operands[1:]:
+            if isinstance(total, np.ndarray):
+                if isinstance(other, np.ndarray):
+                    total = total + sign * other
+                else:
+                    total = engine.scaled(other, sign, total, value.where)
+            elif isinstance(other, np.ndarray):
+                total = engine.scaled(total, 1.0, sign * other, value.where)
+            else:
+                total = engine.added(total, other, sign)
+        return total
+
+    return rule
+
+
+def _product_rule(engine: Elementwise, value: Deferred, operands: Operands, channel: IntArray | None) -> int | Array:
+    a, b = operands
+    if isinstance(a, np.ndarray):
+        a, b = b, a
+    if isinstance(a, np.ndarray):
+        return a * b
+    return engine.scaled(a, b) if isinstance(b, np.ndarray) else engine.product(a, b, channel, value.where)
+
+
+def _quotient_rule(engine: Elementwise, value: Deferred, operands: Operands, channel: IntArray | None) -> int | Array:
+    a, b = operands
+    if isinstance(b, np.ndarray):
+        if not b.all():
+            raise UnsupportedModel("division by zero", where=value.where)
+        return a / b if isinstance(a, np.ndarray) else engine.divided(a, b, value.where)
+    if isinstance(a, np.ndarray):
+        return engine.reciprocal(b, a, channel, value.where)
+    return engine.quotient(a, b, channel, value.where)
+
+
+def _power_rule(engine: Elementwise, value: Deferred, operands: Operands, channel: IntArray | None) -> int | Array:
+    base, exponent = operands
+    if isinstance(base, np.ndarray) or not isinstance(exponent, np.ndarray) or not (exponent == exponent[0]).all():
+        raise UnsupportedModel("an exponent depends on the input or differs between numbers", where=value.where)
+    return engine.power(base, float(exponent[0]), channel, value.where)
+
+
+def _comparison(sign: float, complement: bool) -> Rule:
+    def rule(engine: Elementwise, value: Deferred, operands: Operands, channel: IntArray | None) -> int | Array:
+        # a > b is [a − b > 0]; a ≥ b differs only where a switch is continuous
+        t = _sum_rule(-1.0)(engine, value, operands, channel)
+        assert not isinstance(t, np.ndarray)
+        step = engine.step(engine.scaled(t, sign), value.where)
+        return engine.scaled(step, -1.0, 1.0) if complement else step
+
+    return rule
+
+
+def _where_rule(engine: Elementwise, value: Deferred, operands: Operands, channel: IntArray | None) -> int | Array:
+    mask, a, b = operands
+    if isinstance(mask, np.ndarray):
+        # a constant mask selects
+        keep = (mask != 0).astype(np.float64)
+        parts = [
+            keep_one * part if isinstance(part, np.ndarray) else engine.scaled(part, keep_one)
+            for keep_one, part in ((keep, a), (1.0 - keep, b))
+        ]
+        return _sum_rule(1.0)(engine, value, list(parts), channel)
+    difference = _sum_rule(-1.0)(engine, value, [a, b], channel)
+    if isinstance(difference, np.ndarray):
+        if difference.any():
+            # a switch between two constants: a step of that height
+            gated: int | Array = engine.scaled(mask, difference)
+        else:
+            return difference if isinstance(b, np.ndarray) and not b.any() else b
+    else:
+        gated = engine.product(mask, difference, channel, value.where)
+    return _sum_rule(1.0)(engine, value, [b, gated], channel)
+
+
+def _unary_rule(method: Callable[[Elementwise, int, Any, str], int | Array]) -> Rule:
+    def rule(engine: Elementwise, value: Deferred, operands: Operands, channel: IntArray | None) -> int | Array:
+        (a,) = operands
+        if isinstance(a, np.ndarray):
+            raise UnsupportedModel("an elementwise expression is constant", where=value.where)
+        return method(engine, a, channel, value.where)
+
+    return rule
+
+
+_RULES: dict[str, Rule] = {
+    "Add": _sum_rule(1.0),
+    "Sum": _sum_rule(1.0),
+    "Sub": _sum_rule(-1.0),
+    "Mul": _product_rule,
+    "Div": _quotient_rule,
+    "Pow": _power_rule,
+    "Where": _where_rule,
+    "Greater": _comparison(1.0, False),
+    "GreaterOrEqual": _comparison(1.0, False),
+    "Less": _comparison(-1.0, False),
+    "LessOrEqual": _comparison(1.0, True),
+    "Neg": _unary_rule(lambda engine, a, channel, where: engine.scaled(a, -1.0)),
+    "Not": _unary_rule(lambda engine, a, channel, where: engine.scaled(a, -1.0, 1.0)),
+    "Cast": _unary_rule(lambda engine, a, channel, where: a),
+    "CastLike": _unary_rule(lambda engine, a, channel, where: a),
+    "Identity": _unary_rule(lambda engine, a, channel, where: a),
+    "Sqrt": _unary_rule(lambda engine, a, channel, where: engine.sqrt(a, channel, where)),
+    "Exp": _unary_rule(lambda engine, a, channel, where: engine.exp(a, where)),
+    "Log": _unary_rule(lambda engine, a, channel, where: engine.log(a, channel, where)),
+    "Reciprocal": _unary_rule(lambda engine, a, channel, where: engine.reciprocal(a, 1.0, channel, where)),
+    "Sign": _unary_rule(lambda engine, a, channel, where: engine.sign(a, where)),
+}
