@@ -9,16 +9,19 @@ then nu of the outputs where the output norm is ℓ1. W is the identity, or Diag
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lipcert.constraints.multipliers import Multipliers, Tie, tie_groups
+from lipcert.errors import InvalidRequest
 from lipcert.norms import Norm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from lipcert.arrays import Array, IntArray
     from lipcert.constraints.interconnection import Interconnection
@@ -71,6 +74,37 @@ class Problem:
         Z = -(R.T @ (y[self.row][:, None] * R)) - Y.T @ (weight * Y)
         Z[np.diag_indices_from(Z)] += y[self.column]
         return Z
+
+    def save(self, path: str | Path) -> None:
+        """Write the problem to an .npz file, such as for a bug report; `Problem.load` reads it back.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> column = np.zeros(1, dtype=np.int64)
+        >>> problem = Problem(np.zeros((0, 1)), np.ones((1, 1)), column[:0], column, np.ones(1), 0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     problem.save(f"{folder}/problem.npz")
+        ...     Problem.load(f"{folder}/problem.npz").variables
+        1
+        """
+        np.savez_compressed(path, **{key: value for key, value in vars(self).items() if value is not None})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Problem:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        InvalidRequest
+            If the file is not such a problem.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                data = {key: file[key] for key in file.files}
+            return cls(**(data | {"multipliers": int(data["multipliers"])}))
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            raise InvalidRequest(f"not a saved problem ({error})", where=str(path)) from None
 
     def split(self, y: Array) -> Multipliers:
         """The parts lam (of the variables, not of the groups), mu and nu of y."""
