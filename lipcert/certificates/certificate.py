@@ -106,9 +106,11 @@ class Certificate:
         """
         file = Path(path)
         try:
-            if file.stat().st_size > MAX_BYTES:
+            with file.open("rb") as stream:
+                content = stream.read(MAX_BYTES + 1) if file.stat().st_size <= MAX_BYTES else None
+            if content is None or len(content) > MAX_BYTES:
                 raise InvalidCertificate(f"it is larger than {MAX_BYTES >> 20} MiB", where=str(path))
-            text = file.read_bytes().decode()
+            text = content.decode()
         except OSError as error:
             raise InvalidCertificate(f"cannot be read: {error.strerror}", where=str(path)) from None
         except UnicodeDecodeError:
@@ -123,7 +125,7 @@ class Certificate:
             return InvalidCertificate(reason, where=where, advice="write it anew with lipcert bound --certificate")
 
         try:
-            document = json.loads(text, parse_constant=_no_constant)
+            document = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
         except (ValueError, RecursionError):
             raise fail("is not valid JSON") from None
 
@@ -212,6 +214,13 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def _no_constant(name: str) -> float:
     raise ValueError(name)
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a field occurs twice")
+    return fields
 
 
 def _encode(x: Array) -> str:

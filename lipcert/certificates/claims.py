@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from lipcert.arrays import Array, IntArray
     from lipcert.constraints.interconnection import Interconnection
 
+# scalings outside this range are refused
+SMALLEST, LARGEST = 2.0**-960, 2.0**960
+
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
@@ -59,7 +62,7 @@ def cases(system: Interconnection[Enclosure], norm: Norm, output_norm: Norm) -> 
 
 
 def stacked(system: Interconnection[Enclosure], case: Case) -> Enclosure:
-    """[R; Y] for the rows and inputs of a case."""
+    """[R; Y] for the rows and inputs of a case, as fresh arrays."""
     channels = system.groups.channels
     everything = case.inputs.size == system.inputs and case.outputs.size == system.Y.mid.shape[0]
     columns = np.concatenate([np.arange(channels), channels + case.inputs])
@@ -76,22 +79,37 @@ def stacked(system: Interconnection[Enclosure], case: Case) -> Enclosure:
 
 
 def scaled(system: Interconnection[Enclosure], case: Case, scaling: Scaling) -> Enclosure:
-    """B of the case as an enclosure; two roundings an entry."""
+    """B of the case as an enclosure.
+
+    An entry takes three roundings (1/n, product, quotient). A product that underflows is off by 2⁻¹⁰²² before it is
+    divided by its column, hence the last term of the radius.
+    """
     a = stacked(system, case)
     groups = system.groups
     last = np.ones(case.outputs.size) if scaling.n is None else 1.0 / scaling.n
-    rows = np.concatenate([scaling.d[groups.row], last])
+    rows = np.concatenate([scaling.d[groups.row], last])[:, None]
     columns = np.concatenate([scaling.d[groups.column], np.broadcast_to(scaling.m, case.inputs.size)])
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        mid = rows[:, None] * a.mid / columns
-        rad = gamma(4) * np.abs(mid) + TINY
-        if a.rad is not None:
-            rad += rows[:, None] * a.rad / columns * (1.0 + gamma(8))
+    mid, spread = a.mid, a.rad
+    with np.errstate(over="ignore", invalid="ignore"):
+        mid *= rows
+        mid /= columns
+        rad = np.abs(mid)
+        rad *= gamma(4)
+        if spread is not None:
+            spread *= rows
+            spread /= columns
+            spread *= 1.0 + gamma(8)
+            rad += spread
+        rad += TINY * (1.0 + 1.0 / columns)
     return Enclosure(mid, rad)
 
 
 def holds(system: Interconnection[Enclosure], case: Case, scaling: Scaling) -> bool:
-    """Whether the scaling is proven: ‖B‖₂ < 1 for everything in the enclosure."""
+    """Whether the scaling is proven: its numbers are positive and far from over- and underflow, and ‖B‖₂ < 1 for
+    everything in the enclosure."""
+    numbers = [scaling.d, scaling.m] + ([] if scaling.n is None else [scaling.n])
+    if not all(np.all((x >= SMALLEST) & (x <= LARGEST)) for x in numbers):
+        return False
     return is_contraction(scaled(system, case, scaling))
 
 

@@ -1,8 +1,9 @@
-"""Proof that a matrix has norm below one, by a floating-point Cholesky factorisation (THEORY.md 6, step 3).
+"""Proof that a matrix has norm below one, by a floating-point Cholesky factorisation (THEORY.md 6, docs/proof.md).
 
-‖B‖₂ < 1 for every B in an enclosure (B̂, Δ) follows from τ²I − B̂B̂ᵀ ≻ 0 with τ = 1 − δ, δ ≥ ‖Δ‖₂. The Gram matrix is computed
-as Ĝ with ‖Ĝ − B̂B̂ᵀ‖₂ ≤ γ_k ‖ |B̂| ‖₂² for k columns. After Rump (BIT 2006): if the floating-point Cholesky factorisation of
-a symmetric Â runs to completion then Â + ΔÂ ⪰ 0 with ‖ΔÂ‖₂ ≤ γ_{n+1}/(1 − γ_{n+1}) trace(Â) up to underflow.
+‖B‖₂ < 1 for every B in an enclosure (B̂, Δ) follows from τ²I − B̂B̂ᵀ ≻ 0 with τ = 1 − δ, δ ≥ ‖Δ‖₂; B̂ᵀB̂ would do as well, and
+the smaller one is taken. The Gram matrix is computed as Ĝ with ‖Ĝ − B̂B̂ᵀ‖₂ ≤ γ_k ‖ |B̂| ‖₂² for k columns. After Rump (BIT
+2006): if the floating-point Cholesky factorisation of a symmetric Â runs to completion, then Â + ΔÂ ⪰ 0 with
+‖ΔÂ‖₂ ≤ γ_{n+2}/(1 − γ_{n+2}) trace(Â) up to underflow (n + 2: libraries multiply by the reciprocal of a pivot).
 """
 
 from __future__ import annotations
@@ -33,25 +34,40 @@ def is_contraction(b: Enclosure) -> bool:
         return True
     if not np.isfinite(mid).all() or (b.rad is not None and not np.isfinite(b.rad).all()):
         return False
-    if mid.shape[0] > mid.shape[1]:
-        mid = mid.T
-    n, k = mid.shape
     spread = 0.0 if b.rad is None else norm_bound(b.rad)
     if not spread < 0.5:
         return False
-    # τ² rounded down
+    # τ² rounded down: three roundings
     target = (1.0 - spread) ** 2 * (1.0 - 8.0 * UNIT)
-    gram = mid @ mid.T
-    error = gamma(k + 2) * norm_bound(np.abs(mid)) ** 2 * (1.0 + 16.0 * UNIT) + TINY
+    error = _gram_error(mid)
+    small = mid if mid.shape[0] <= mid.shape[1] else mid.T
+    shifted = small @ small.T
+    np.negative(shifted, out=shifted)
+    n = small.shape[0]
     diagonal = np.diag_indices(n)
-    trace = float(np.abs(target - gram[diagonal]).sum())
-    # room for Cholesky, for the rounding of the shifted diagonal, of the trace and of the shift itself
-    room = gamma(n + 4) / (1.0 - gamma(n + 4)) * trace * (1.0 + 2.0 * n * UNIT) + 4.0 * UNIT + TINY
-    shifted = np.negative(gram, out=gram)
+    room = _cholesky_room(n, float(np.abs(target + shifted[diagonal]).sum()))
     shifted[diagonal] += target - (error + room) * (1.0 + 4.0 * UNIT)
-    # the matrix is exactly symmetric in the triangle that is read; classical BLAS products only
+    # one triangle is read, so the matrix is exactly symmetric
     _, info = lapack.dpotrf(shifted.T, lower=True, overwrite_a=True)
     return bool(info == 0)
+
+
+def loss(b: Enclosure) -> float:
+    """By how much ‖B̂‖² has to be below one for `is_contraction`, about; no proof rests on it."""
+    spread = 0.0 if b.rad is None else norm_bound(b.rad)
+    n = min(b.mid.shape)
+    return 2.0 * spread + _gram_error(b.mid) + _cholesky_room(n, float(n)) + 16.0 * UNIT
+
+
+def _gram_error(mid: Array) -> float:
+    """A bound on the norm of the error of the computed smaller Gram matrix."""
+    return gamma(max(mid.shape) + 2) * norm_bound(np.abs(mid)) ** 2 * (1.0 + 16.0 * UNIT) + TINY
+
+
+def _cholesky_room(n: int, trace: float) -> float:
+    """Room for the errors of Cholesky and for rounding the trace, the shift, and the diagonal (entries up to one)."""
+    g = gamma(n + 8)
+    return g / (1.0 - g) * trace * (1.0 + 2.0 * n * UNIT) + 4.0 * UNIT + TINY
 
 
 def norm_bound(nonnegative: Array) -> float:
@@ -60,10 +76,8 @@ def norm_bound(nonnegative: Array) -> float:
     if not rows or not columns:
         return 0.0
     inflation = 1.0 + 2.0 * gamma(rows + columns + 8)
-    largest = float(nonnegative.max())
-    if largest == 0.0 or not np.isfinite(largest):
-        return largest
-    scaled = nonnegative / largest
-    sums = float(np.sqrt(scaled.sum(axis=0).max()) * np.sqrt(scaled.sum(axis=1).max()))
-    frobenius = float(np.sqrt(np.sum(scaled * scaled))) * (1.0 + gamma(rows * columns))
-    return min(sums, frobenius) * inflation * largest * (1.0 + 4.0 * UNIT)
+    sums = float(np.sqrt(nonnegative.sum(axis=0).max()) * np.sqrt(nonnegative.sum(axis=1).max()))
+    # squares may underflow, each by 2⁻¹⁰²²
+    squares = float(np.vdot(nonnegative, nonnegative)) + nonnegative.size * 2.0**-1000
+    frobenius = float(np.sqrt(squares)) * (1.0 + gamma(nonnegative.size))
+    return min(sums, frobenius) * inflation + TINY

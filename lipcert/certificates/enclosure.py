@@ -3,7 +3,9 @@
 Every operation computes the midpoint in floating point and a radius that covers the radii of its operands, those of the
 constants, and the rounding of the midpoint: |fl(A B) − A B| ≤ γ_k |A||B|, γ_k = k u/(1 − k u), u = 2⁻⁵³, for any order
 of summation (Higham, Accuracy and Stability, 2002, section 3.5). Radii are sums and products of nonnegative numbers, so
-their own rounding is a relative error of at most γ_{k+8}, which `_inflation` covers.
+their own rounding is a relative error of at most γ_{k+8}, which `_inflation` covers. An operation that underflows is off
+by at most 2⁻¹⁰²², whether subnormal numbers are kept or flushed to zero: `FLOOR` enters every radius before it is
+multiplied by |A|, `TINY` after it.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     from lipcert.graph.linear_maps import LinearMap
 
 UNIT = 2.0**-53
-# covers the underflow of any feasible number of operations (each at most 2⁻¹⁰⁷⁴), far from the slow denormal range
+# each covers 2⁻¹⁰²² times more operations than one entry can take
+FLOOR = 2.0**-990
 TINY = 2.0**-960
 
 
@@ -95,44 +98,40 @@ class EnclosureArithmetic:
         if isinstance(a, Index):
             return Enclosure(mid, None if x.rad is None else a @ x.rad)
         k = a.terms
-        size = np.abs(x.mid)
-        spread = gamma(k + 1) * size
-        if x.rad is not None:
-            spread += x.rad
-        rad = a.magnitude() @ spread
+        rad = a.magnitude() @ _spread(x, k)
         if a.radius is not None:
-            rad += a.radius @ (size + x.radius())
-        return Enclosure(mid, rad * _inflation(k) + TINY)
+            rad += a.radius @ (np.abs(x.mid) + x.radius() + FLOOR)
+        return Enclosure(mid, _outward(rad, k))
 
     def add(self, x: Enclosure, y: Enclosure) -> Enclosure:
         mid = x.mid + y.mid
         if x.rad is None and y.rad is None and not np.any((x.mid != 0.0) & (y.mid != 0.0)):
             return Enclosure(mid)
-        rad = x.radius() + y.radius() + gamma(1) * np.abs(mid)
-        return Enclosure(mid, rad * _inflation(2))
+        # |fl(a + b) − (a + b)| ≤ u |fl(a + b)|
+        rad = np.abs(mid)
+        rad *= gamma(1)
+        for part in (x.rad, y.rad):
+            if part is not None:
+                rad += part
+        return Enclosure(mid, _outward(rad, 2))
 
     def blocks(self, small: Array, radius: Array | None, x: Enclosure) -> Enclosure:
         mid = apply_blocks(small, x.mid)
         k = small.shape[2]
-        if x.rad is None and radius is None and k <= 1 and _powers_of_two(small):
+        if x.rad is None and radius is None and k <= 1 and _exact_products(small, x.mid):
             return Enclosure(mid)
-        size = np.abs(x.mid)
-        spread = gamma(k + 1) * size
-        if x.rad is not None:
-            spread += x.rad
-        rad = apply_blocks(np.abs(small), spread)
+        rad = apply_blocks(np.abs(small), _spread(x, k))
         if radius is not None:
-            rad += apply_blocks(np.broadcast_to(radius, small.shape), size + x.radius())
-        return Enclosure(mid, rad * _inflation(k) + TINY)
+            rad += apply_blocks(np.broadcast_to(radius, small.shape), np.abs(x.mid) + x.radius() + FLOOR)
+        return Enclosure(mid, _outward(rad, k))
 
     def product(self, x: Enclosure, y: Enclosure) -> Enclosure:
         k = x.mid.shape[1]
         mid = x.mid @ y.mid
-        size = np.abs(y.mid)
-        rad = np.abs(x.mid) @ (gamma(k + 1) * size + y.radius())
+        rad = np.abs(x.mid) @ _spread(y, k)
         if x.rad is not None:
-            rad += x.rad @ (size + y.radius())
-        return Enclosure(mid, rad * _inflation(k) + TINY)
+            rad += x.rad @ (np.abs(y.mid) + y.radius() + FLOOR)
+        return Enclosure(mid, _outward(rad, k))
 
     def solve(self, a: Enclosure, b: Enclosure) -> Enclosure:
         """(I − A)X = B by an approximate inverse C and the residual.
@@ -165,13 +164,33 @@ class EnclosureArithmetic:
         error = self.product(inverse, residual)
         e = np.abs(error.mid) + error.radius()
         rad = e + np.outer(row / (1.0 - largest), e.max(axis=0, initial=0.0))
-        return Enclosure(x, rad * _inflation(8) + TINY)
+        return Enclosure(x, _outward(rad, 8))
 
 
-def _powers_of_two(small: Array) -> bool:
-    """Whether products with these entries are exact (up to underflow)."""
+def _spread(x: Enclosure, k: int) -> Array:
+    """γ_k |x̂| + rad x, rounded up: what |A| has to be multiplied with to bound |fl(A x̂) − A x| for sums of k products."""
+    spread = np.abs(x.mid)
+    spread *= gamma(k + 1)
+    if x.rad is not None:
+        spread += x.rad
+    spread += FLOOR
+    return spread
+
+
+def _outward(rad: Array, k: int) -> Array:
+    """A radius computed with sums of k nonnegative terms, rounded up in place."""
+    rad *= _inflation(k)
+    rad += TINY
+    return rad
+
+
+def _exact_products(small: Array, x: Array) -> bool:
+    """Whether all products of an entry of `small` with one of x are exact: powers of two, and no underflow."""
     mantissa = np.abs(np.frexp(small)[0])
-    return bool(np.all((mantissa == 0.5) | (mantissa == 0.0)))
+    if not np.all((mantissa == 0.5) | (mantissa == 0.0)):
+        return False
+    least = [float(np.abs(part[part != 0.0]).min(initial=1.0)) for part in (small, x)]
+    return min(least) >= 2.0**-500
 
 
 def _stacked(parts: list[Enclosure], axis: int) -> Enclosure:

@@ -1,11 +1,17 @@
 """From any solver's multipliers to the smallest bound that can be proven with them.
 
-Solvers return points on the wrong side of the cone, or so close to it that rounding decides. For given group scalings d the
-smallest common factor of m with ‖B‖₂ ≤ 1 follows from one Cholesky factorisation: with B = [B_v, B_x],
+Three steps, none of which is trusted; `holds` decides.
 
-    I − B_vB_vᵀ − t B_xB_xᵀ ⪰ 0   ⟺   t ≤ 1/λ_max(L⁻¹B_xB_xᵀL⁻ᵀ),  LLᵀ = I − B_vB_vᵀ,
+1. For given d the smallest common factor of m with ‖B‖² ≤ 1 − s follows from one Cholesky factorisation. With
+   B = [B_v, B_x],
 
-and m may be divided by √t. This is only a proposal; `holds` decides, and a growing margin is added until it does.
+       (1 − s)I − B_vB_vᵀ − t B_xB_xᵀ ⪰ 0   ⟺   t ≤ 1/λ_max(L⁻¹B_xB_xᵀL⁻ᵀ),  LLᵀ = (1 − s)I − B_vB_vᵀ,
+
+   and m may be divided by √t. s is what the proof loses to rounding.
+2. Solvers return points on the wrong side of the cone, where B_v itself has norm one or more. Multiplying d by e^(tk) for
+   the k-th layer from the end multiplies the blocks of B below the diagonal by e^(−t) or less: log ‖B‖ is convex in t and
+   goes to −∞, so it decreases, and some t > 0 restores the cone of a feedforward network. The least value is convex in t.
+3. Inside an implicit layer d follows the gradient of log ‖B_v‖ (THEORY.md 5b) into the cone.
 """
 
 from __future__ import annotations
@@ -16,8 +22,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.linalg import eigh, solve_triangular
 from scipy.linalg.lapack import dpotrf
+from scipy.sparse.linalg import ArpackError, eigsh
 
-from lipcert.certificates.claims import Case, Scaling, holds, scaled
+from lipcert.certificates.claims import LARGEST, SMALLEST, Case, Scaling, holds, scaled, stacked
+from lipcert.certificates.contraction import loss, norm_bound
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array
@@ -25,62 +33,161 @@ if TYPE_CHECKING:
     from lipcert.constraints.interconnection import Interconnection
     from lipcert.constraints.multipliers import Multipliers
 
-# relative margins on the bound that are tried one after the other
-_MARGINS = (1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+_SHIFTS = (0.0, *(2.0**k for k in range(-44, 5)))
+_ROOM = (1.25, 2.0, 8.0, 64.0)
+# a proof that loses no more than this against the least value of its d is good enough
+_ENOUGH = 1e-7
 
 
 def repair(system: Interconnection[Enclosure], case: Case, proposal: Multipliers) -> Scaling | None:
     """The scaling with the smallest proven value that starts from the proposal, or None where nothing is proven."""
-    start = _positive(proposal)
-    if not np.abs(system.Y.mid[case.outputs]).any() and not system.Y.radius()[case.outputs].any():
-        start = replace(start, m=np.full_like(start.m, np.finfo(float).tiny))
+    start = _lifted(system, case, _positive(proposal))
+    best = _along_depth(system, case, start)
+    if best is None and system.implicit:
+        for factor in (1e-6, 1e-3, 1e-1):
+            best = _along_depth(system, case, _into_cone(system, case, start, factor))
+            if best is not None:
+                break
+    return best
+
+
+def _along_depth(system: Interconnection[Enclosure], case: Case, start: Scaling) -> Scaling | None:
+    """The best proven scaling over the shifts of step 2."""
     best: Scaling | None = None
-    for slack in (0.0, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2):
-        least = _least(system, case, start, slack)
-        if least is None:
+    for shift in _SHIFTS:
+        if shift and not system.groups.count:
+            break
+        found = _smallest_proven(system, case, _shifted(system, start, shift))
+        if found is None:
+            if best is not None:
+                break
             continue
-        for margin in _MARGINS:
-            if best is not None and least.value() * (1.0 + margin) >= best.value():
-                break
-            trial = replace(least, m=least.m * (1.0 + margin))
-            if holds(system, case, trial):
-                best = trial
-                break
-        if best is not None and best.value() <= least.value() * (1.0 + 2e-7):
+        proven, least = found
+        if best is not None and proven.value() >= best.value():
+            break
+        best = proven
+        if shift == 0.0 and proven.value() <= least * (1.0 + _ENOUGH):
             break
     return best
 
 
+def _smallest_proven(system: Interconnection[Enclosure], case: Case, scaling: Scaling) -> tuple[Scaling, float] | None:
+    """For the d (and the ratios of m and n) of `scaling` the least proven scaling, and the least value without a proof."""
+    least = _least(system, case, scaling, 0.0)
+    if least is None:
+        return None
+    lost = loss(scaled(system, case, least))
+    for room in _ROOM:
+        trial = _least(system, case, least, room * lost)
+        if trial is None:
+            return None
+        if holds(system, case, trial):
+            return trial, least.value()
+    return None
+
+
 def _positive(proposal: Multipliers) -> Scaling:
-    """The roots of the multipliers, those that are not positive replaced by a small fraction of the smallest one."""
+    """The roots of the multipliers; those that are not positive are replaced by a small fraction of the smallest one."""
 
     def roots(x: Array) -> Array:
         good = np.isfinite(x) & (x > 0.0)
         floor = 1e-3 * float(x[good].min()) if good.any() else 1.0
-        return np.sqrt(np.where(good, x, max(floor, np.finfo(float).tiny)))
+        return np.clip(np.sqrt(np.where(good, x, floor)), 2.0 * SMALLEST, 0.5 * LARGEST)
 
     return Scaling(roots(proposal.lam), roots(proposal.mu), None if proposal.nu is None else roots(proposal.nu))
 
 
+def _lifted(system: Interconnection[Enclosure], case: Case, scaling: Scaling) -> Scaling:
+    """d raised, from the last layer to the first, to where the diagonal of I − BᵀB is not negative on the channels.
+
+    Only multipliers that cannot be right are touched, such as a zero on a neuron that reaches the output.
+    """
+    groups = system.groups
+    if not groups.count or system.implicit:
+        return scaling
+    a = stacked(system, case).mid[:, : groups.channels]
+    a *= a
+    last = np.ones(case.outputs.size) if scaling.n is None else scaling.n**-2.0
+    lam = scaling.d**2
+    for layer in np.unique(groups.layer)[::-1]:
+        weights = np.concatenate([lam[groups.row], last])
+        chosen = groups.layer[groups.column] == layer
+        needed = np.zeros(groups.count)
+        np.maximum.at(needed, groups.column[chosen], weights @ a[:, chosen])
+        lam = np.where(lam < needed, needed * (1.0 + 1e-9), lam)
+    return replace(scaling, d=np.clip(np.sqrt(lam), 2.0 * SMALLEST, 0.5 * LARGEST))
+
+
+def _shifted(system: Interconnection[Enclosure], scaling: Scaling, shift: float) -> Scaling:
+    """d multiplied by e^(shift·k) for the k-th layer from the end."""
+    if shift == 0.0:
+        return scaling
+    layer = system.groups.layer
+    power = np.exp(np.minimum(shift * (layer.max(initial=0) - layer + 1.0), 600.0))
+    return replace(scaling, d=np.clip(scaling.d * power, 2.0 * SMALLEST, 0.5 * LARGEST))
+
+
 def _least(system: Interconnection[Enclosure], case: Case, scaling: Scaling, slack: float) -> Scaling | None:
-    """The scaling with the smallest common factor of m for which ‖B‖² ≤ 1 − slack holds, as far as floating point says."""
-    b = scaled(system, case, scaling).mid
-    if not np.isfinite(b).all():
+    """The least common factor of m for which ‖B‖² ≤ 1 − slack, as far as floating point says (step 1)."""
+    b = scaled(system, case, scaling)
+    if not np.isfinite(b.mid).all() or not slack < 1.0:
         return None
     channels = system.groups.channels
-    b_v, b_x = b[:, :channels], b[:, channels:]
-    rest = (1.0 - slack) * np.eye(b.shape[0]) - b_v @ b_v.T
-    factor, info = dpotrf(rest, lower=True)
+    b_v, b_x = b.mid[:, :channels], b.mid[:, channels:]
+    rest = b_v @ b_v.T
+    np.negative(rest, out=rest)
+    rest[np.diag_indices_from(rest)] += 1.0 - slack
+    factor, info = dpotrf(rest.T, lower=True, overwrite_a=True)
     if info != 0:
         return None
-    if b_x.shape[1] > b_x.shape[0]:
-        b_x = np.asarray(np.linalg.qr(b_x.T, mode="r")).T
-    half = solve_triangular(factor, b_x, lower=True)
-    gram = half.T @ half
-    size = gram.shape[0]
+    half = solve_triangular(factor, b_x, lower=True, check_finite=False)
+    top = _largest_square(half)
+    if top is None:
+        return None
+    # where rounding outweighs the entries, their radius decides
+    spread = 0.0 if b.rad is None else 4.0 * norm_bound(b.rad[:, channels:])
+    return replace(scaling, m=np.clip(scaling.m * max(np.sqrt(top), spread), SMALLEST * 2.0**80, LARGEST))
+
+
+def _largest_square(a: Array) -> float | None:
+    """‖A‖₂², or None where A is not finite."""
+    if a.shape[0] < a.shape[1]:
+        a = a.T
+    gram = a.T @ a
     if not np.isfinite(gram).all():
         return None
-    top = float(eigh(gram, eigvals_only=True, subset_by_index=(size - 1, size - 1))[0])
-    if top <= 0.0:
-        return scaling
-    return replace(scaling, m=scaling.m * np.sqrt(top))
+    size = gram.shape[0]
+    if size > 600:
+        try:
+            return float(eigsh(gram, k=1, tol=1e-13, v0=np.ones(size), return_eigenvectors=False)[0])
+        except ArpackError:
+            pass
+    return max(float(eigh(gram, eigvals_only=True, subset_by_index=(size - 1, size - 1))[0]), 0.0)
+
+
+def _into_cone(system: Interconnection[Enclosure], case: Case, scaling: Scaling, depth: float) -> Scaling:
+    """d moved by Polyak steps on log ‖B_v‖ towards ‖B_v‖ = e^(−depth), R alone (Y only sets the scale of d)."""
+    groups = system.groups
+    rows = system.R.mid.shape[0]
+    d = scaling.d.copy()
+    for _ in range(500):
+        b = scaled(system, case, replace(scaling, d=d)).mid[:rows, : groups.channels]
+        if not b.size or not np.isfinite(b).all():
+            break
+        left, sigma, right = np.linalg.svd(b)
+        excess = np.log(sigma[0]) + depth
+        if not excess > 0.0:
+            break
+        slope = np.bincount(groups.row, left[:, 0] ** 2, groups.count)
+        slope -= np.bincount(groups.column, right[0] ** 2, groups.count)
+        length = float(slope @ slope)
+        if length <= 1e-24:
+            break
+        d = d * np.exp(-np.clip(excess / length * slope, -5.0, 5.0))
+    # Y is held back by d as a whole: raise it until Y takes half of what R leaves
+    b = scaled(system, case, replace(scaling, d=d)).mid[:, : groups.channels]
+    if np.isfinite(b).all() and b.size:
+        room = 1.0 - float(np.linalg.norm(b[:rows], 2)) ** 2
+        if room > 0.0:
+            d = d * max(1.0, float(np.linalg.norm(b[rows:], 2)) / np.sqrt(0.5 * room))
+    return replace(scaling, d=np.clip(d, 2.0 * SMALLEST, 0.5 * LARGEST))

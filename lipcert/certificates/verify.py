@@ -73,6 +73,8 @@ def verify(certificate: Certificate | str | Path, graph: Graph) -> Verdict:
 
     if c.graph != graph.fingerprint.hex():
         raise reject("it was made for another network")
+    if c.idealisations != graph.idealisations:
+        raise reject("it states other idealisations than the model has")
     if c.form not in ("comparators", "blocks") or c.normal_form not in ("default", "published"):
         raise reject("it names a form of the network that is not known")
     if c.outputs and c.output_norm is not Norm.LINF:
