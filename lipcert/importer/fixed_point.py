@@ -58,10 +58,12 @@ def _fixed_point(
     values[inputs[0]] = Tensor(builder.input(int(np.prod(shape)), "state"), shape, parents[0].dtype)
     for (name, _), parent in zip(signals, parents, strict=True):
         values[name] = Tensor(builder.input(parent.size, name), parent.shape, parent.dtype)
+    from lipcert.importer.activations import settle
+
     result = _walk(cell, builder, state, values, where)
     if result.shape != shape and result.size != int(np.prod(shape)):
         raise InvalidModel(f"the cell maps a state of shape {shape} to {result.shape}", where=where)
-    graph = builder.finish(result.position)
+    graph = settle(builder.finish(result.position), state)
     position = state.builder.fixed_point([parent.position for parent in parents], graph, node.name)
     return Tensor(position, result.shape, parents[0].dtype)
 

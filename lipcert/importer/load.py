@@ -80,13 +80,13 @@ def from_model(model: onnx.ModelProto, name: str, *, output: str | None = None) 
     result = values.get(chosen)
     if result is None:
         raise InvalidModel(f"its output {chosen!r} is never computed", where=name)
-    if isinstance(result, Deferred):
-        from lipcert.importer.activations import materialise
+    from lipcert.importer.activations import materialise, settle
 
+    if isinstance(result, Deferred):
         result = materialise(result, state)
     if isinstance(result, np.ndarray):
         raise UnsupportedModel(f"its output {chosen!r} does not depend on the input", where=name)
-    return builder.finish(result.position, state.idealisations, name)
+    return settle(builder.finish(result.position, state.idealisations, name), state)
 
 
 def _calls(functions: dict[tuple[str, str], onnx.FunctionProto]) -> dict[str, object] | None:

@@ -29,7 +29,7 @@ def gated(ctx: Context) -> NoReturn:
     )
 
 
-@handles("LpPool", "GlobalLpPool", "ReduceL2", "ReduceL1", "ReduceSumSquare", "ReduceLogSumExp", "ReduceProd")
+@handles("LpPool", "GlobalLpPool", "ReduceL1", "ReduceSumSquare", "ReduceLogSumExp", "ReduceProd")
 def norm_reduction(ctx: Context) -> NoReturn:
     """Refused: no normal form of it is known here."""
     raise ctx.unsupported("no proven normal form of this reduction is known here", "use an average or a maximum")
