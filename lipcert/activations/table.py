@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lipcert.activations import blocks, pointwise, sorting
+from lipcert.activations import blocks, pointwise, published, sorting
 from lipcert.activations.record import ActivationRecord
 
 TABLE: dict[str, ActivationRecord] = {
-    record.name: record for record in (*pointwise.RECORDS, *sorting.RECORDS, *blocks.RECORDS)
+    record.name: record for record in (*pointwise.RECORDS, *sorting.RECORDS, *blocks.RECORDS, *published.RECORDS)
 }

@@ -13,6 +13,7 @@ from lipcert.certificates.certificate import Certificate
 from lipcert.certificates.claims import cases, holds
 from lipcert.certificates.prover import enclose
 from lipcert.errors import CertificateRejected, InvalidRequest
+from lipcert.graph.prepare import FORMS
 from lipcert.graph.selection import Selection
 from lipcert.norms import Norm
 
@@ -75,7 +76,7 @@ def verify(certificate: Certificate | str | Path, graph: Graph) -> Verdict:
         raise reject("it was made for another network")
     if c.idealisations != graph.idealisations:
         raise reject("it states other idealisations than the model has")
-    if c.form not in ("comparators", "blocks") or c.normal_form not in ("default", "published"):
+    if c.form not in FORMS or c.normal_form not in ("default", "published"):
         raise reject("it names a form of the network that is not known")
     if c.outputs and c.output_norm is not Norm.LINF:
         raise reject("selected outputs are bounded one by one, so its output norm must be inf")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from lipcert.graph.comparators import expand
+from lipcert.graph.nodes import Graph
+from lipcert.graph.published import published_constraints, residual_relu
 from lipcert.graph.simplify import simplify
-
-if TYPE_CHECKING:
-    from lipcert.graph.nodes import Graph
 
 
 def prepare(graph: Graph, form: str = "comparators", limit: int = 8) -> Graph:
@@ -19,7 +18,9 @@ def prepare(graph: Graph, form: str = "comparators", limit: int = 8) -> Graph:
     graph
         The network.
     form
-        'comparators' writes sorts and maxima over up to `limit` numbers with pairs; 'blocks' keeps them.
+        'comparators' writes sorts and maxima over up to `limit` numbers with pairs; 'blocks' keeps them. For published
+        methods: 'written' keeps the graph as it is, 'published' takes the constraints of arXiv 2401.14033 for P = S = 0,
+        'residual-relu' writes MaxMin with two ReLU a pair.
     limit
         The largest group that is written with pairs.
 
@@ -30,4 +31,13 @@ def prepare(graph: Graph, form: str = "comparators", limit: int = 8) -> Graph:
     >>> len(prepare(graph).nodes), len(prepare(graph, "blocks").nodes)
     (8, 2)
     """
-    return simplify(expand(graph, limit) if form == "comparators" else graph)
+    return FORMS[form](graph, limit)
+
+
+FORMS: dict[str, Callable[[Graph, int], Graph]] = {
+    "comparators": lambda graph, limit: simplify(expand(graph, limit)),
+    "blocks": lambda graph, limit: simplify(graph),
+    "written": lambda graph, limit: graph,
+    "published": lambda graph, limit: published_constraints(graph),
+    "residual-relu": lambda graph, limit: residual_relu(graph),
+}
