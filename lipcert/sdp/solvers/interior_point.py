@@ -1,0 +1,698 @@
+"""The native solver: a primal–dual interior-point method made for (C) (THEORY.md 5).
+
+With W = [R; Y] and theta = 1/y for the multipliers lam and mu, (C) says the same as its Schur complement
+
+    A(theta) = Diag(theta[row]; 1) − W Diag(theta[column]) Wᵀ ⪰ 0,
+
+because I − BᵀB and I − BBᵀ with B = Diag(theta[row]; 1)^(−½) W Diag(theta[column])^½ are positive definite together. In
+theta the constraint is linear again, it is only as large as W has rows (784 inputs in ℓ∞ cost nothing), and nu of an
+ℓ1 output is the diagonal of its row as it stands. The objective Σ cost/theta (inputs) + Σ cost·nu is convex and separable.
+
+The optimality conditions are A ⪰ 0, X ⪰ 0, X A = tau I and ∇objective = F*(X), where F_i = ∂A/∂theta_i. The direction is
+HKM (Helmberg, Rendl, Vanderbei, Wolkowicz 1996) with Mehrotra's predictor and corrector. The start and every iterate
+satisfy A ≻ 0, so that each is a feasible certificate, and every iteration works in coordinates in which theta = 1.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.linalg import blas, cho_solve, lapack, solve_triangular
+
+from lipcert.sdp.outcome import Outcome, Progress, SolverOptions, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lipcert.arrays import Array, IntArray
+    from lipcert.sdp.problem import Problem
+
+ITERATION_LIMIT = 100
+BLOCK = 128
+
+
+def solve(problem: Problem, options: SolverOptions) -> Outcome:
+    """Minimise cost · y over (C) by the native interior-point method.
+
+    Parameters
+    ----------
+    problem
+        The semidefinite program. Inputs of one part (ℓ2) are compressed inside.
+    options
+        Tolerance on the relative duality gap, limits, start, progress.
+
+    Returns
+    -------
+    Outcome
+        `y` is strictly feasible whenever it is given, however the solve ended; `y` is None where no feasible point was
+        found, as for an implicit layer whose well-posedness has no certificate of this form.
+
+    Notes
+    -----
+    THEORY.md 5; Helmberg, Rendl, Vanderbei, Wolkowicz, SIAM J. Optim. 6 (1996); Mehrotra, SIAM J. Optim. 2 (1992).
+
+    Examples
+    --------
+    >>> from lipcert.constraints.interconnection import lower
+    >>> from lipcert.graph import build as nn
+    >>> from lipcert.norms import Norm
+    >>> from lipcert.sdp.problem import subproblems
+    >>> system = lower(nn.sequential(nn.linear([[2.0], [1.0]]), nn.relu(), nn.linear([[3.0, -1.0]])))
+    >>> outcome = solve(next(subproblems(system, Norm.L2, Norm.L2)), SolverOptions())
+    >>> round(outcome.bound, 6), outcome.status.value
+    (6.0, 'optimal')
+    """
+    clock = time.perf_counter()
+    form, restore = reduced(problem)
+    theta = starting_point(form, None if options.start is None else options.start[restore.kept])
+    if theta is None:
+        return Outcome(
+            None, Status.STALLED, np.inf, None, 0, time.perf_counter() - clock, message="no feasible multipliers found"
+        )
+    if not form.inverse.any():
+        y = restore.variables(theta)
+        return Outcome(y, Status.CLOSED_FORM, problem.bound(y), 0.0, 0, time.perf_counter() - clock)
+    search = Search(form, theta, options, clock)
+    try:
+        status = search.run()
+    except KeyboardInterrupt:
+        status = Status.INTERRUPTED
+    y = restore.variables(search.best)
+    return Outcome(
+        y,
+        status,
+        problem.bound(y),
+        search.gap,
+        search.iterations,
+        time.perf_counter() - clock,
+        gram=restore.gram(search),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class TransposedForm:
+    """A(theta) = Diag(theta[row]; 1) − W Diag(theta[column]) Wᵀ ⪰ 0, min Σ inverse/theta + Σ linear·theta.
+
+    Attributes
+    ----------
+    W
+        (rows, columns); columns are the inputs, then the channels.
+    row
+        The variable of each row; −1 for the constant 1.
+    column
+        The variable of each column.
+    inverse, linear
+        (variables,) the objective.
+    """
+
+    W: Array
+    row: IntArray
+    column: IntArray
+    inverse: Array
+    linear: Array
+
+    @property
+    def variables(self) -> int:
+        """Number of variables."""
+        return self.inverse.size
+
+    @property
+    def size(self) -> int:
+        """Rows of A."""
+        return self.row.size
+
+    def objective(self, theta: Array) -> float:
+        """cost · y."""
+        return float(np.sum(self.inverse / theta) + self.linear @ theta)
+
+    def diagonal(self, theta: Array) -> Array:
+        """(theta[row]; 1)."""
+        return np.where(self.row >= 0, theta[self.row], 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Restoration:
+    """The way back from the reduced variables to those of the problem.
+
+    Attributes
+    ----------
+    kept
+        The variables of the problem that remain.
+    dropped
+        Sets of variables whose columns of [R; Y] reach nothing, in the order in which that showed.
+    """
+
+    problem: Problem
+    Y: Array
+    kept: IntArray
+    dropped: list[IntArray]
+
+    def variables(self, theta: Array) -> Array:
+        """y of the problem; multipliers without effect get a small positive number that keeps Z ≻ 0."""
+        problem = self.problem
+        y = np.zeros(problem.variables)
+        outputs = 0 if problem.output is None else problem.output.size
+        dual = self.kept < problem.variables - outputs
+        y[self.kept] = np.where(dual, 1.0 / theta, theta)
+        inputs = self.kept[(problem.cost[self.kept] > 0) & dual]
+        tiny = 1e-16 * (y[inputs].mean() if inputs.size else 1e-8)
+        for variables in reversed(self.dropped):
+            y[variables] = tiny
+            rows = np.flatnonzero(np.isin(problem.row, variables))
+            # lam_g Σ_i R_ij² is to vanish beside y_j for every column j
+            ratio = np.max(
+                problem.R[rows] ** 2 / np.maximum(y[problem.column], np.finfo(float).tiny), axis=1, initial=0
+            )
+            load = np.zeros(problem.variables)
+            np.maximum.at(load, problem.row[rows], ratio)
+            room = 1e-18 / max(1, problem.column.size)
+            y[variables] = np.minimum(tiny, room / np.maximum(load[variables], room / tiny))
+        return y
+
+    def gram(self, search: Search) -> Array | None:
+        """The Gram matrix of [Δv; Δx]: if A w = 0 then Z u = 0 for u = Diag(theta) Wᵀ w."""
+        if search.X is None:
+            return None
+        problem, form = self.problem, search.form
+        kept = np.zeros(problem.variables)
+        kept[self.kept] = np.sqrt(search.theta)
+        rows = np.flatnonzero(np.isin(problem.row, self.kept))
+        V = np.vstack([problem.R[rows], self.Y]) * kept[problem.column]
+        V /= np.sqrt(form.diagonal(search.theta))[:, None]
+        G = V.T @ (search.X @ V)
+        G *= kept[:, None][problem.column] * kept[problem.column]
+        inputs = problem.column >= problem.multipliers
+        total = float(np.trace(G[np.ix_(inputs, inputs)]))
+        return G * (np.unique(problem.column[inputs]).size / total) if total > 0 else G
+
+
+def reduced(problem: Problem) -> tuple[TransposedForm, Restoration]:
+    """The transposed form without inputs and channels that reach no output; a long ℓ2 input is compressed."""
+    Y = problem.Y
+    if problem.output is None and Y.shape[0] > Y.shape[1]:
+        Y = np.asarray(np.linalg.qr(Y, mode="r"))
+    W = np.vstack([problem.R, Y])
+    outputs = problem.output if problem.output is not None else np.full(Y.shape[0], -1)
+    row = np.concatenate([problem.row, outputs])
+    alive = np.ones(problem.variables, dtype=bool)
+    used = np.ones(row.size, dtype=bool)
+    dropped = []
+    while True:
+        reaches = np.zeros(problem.variables, dtype=bool)
+        reaches[problem.column[np.any(W[used] != 0, axis=0)]] = True
+        reaches[outputs[outputs >= 0]] = True
+        if not (alive & ~reaches).any():
+            break
+        dropped.append(np.flatnonzero(alive & ~reaches))
+        alive &= reaches
+        used = (row < 0) | alive[row]
+    kept = np.flatnonzero(alive)
+    number = np.cumsum(alive) - 1
+    channels = problem.channels
+    first, last = (
+        np.flatnonzero(alive[problem.column[channels:]]) + channels,
+        np.flatnonzero(alive[problem.column[:channels]]),
+    )
+    x, v = W[np.ix_(used, first)], W[np.ix_(used, last)]
+    parts = number[problem.column[first]]
+    if x.shape[1] > x.shape[0] and np.unique(parts).size == 1:
+        # W_x W_xᵀ is all that an ℓ2 input leaves (THEORY.md 4, input compression)
+        x = np.asarray(np.linalg.qr(x.T, mode="r")).T
+        parts = parts[: x.shape[1]]
+    cost = problem.cost[kept]
+    linear = kept >= problem.variables - (0 if problem.output is None else problem.output.size)
+    form = TransposedForm(
+        np.asfortranarray(np.hstack([x, v])),
+        np.where(row[used] >= 0, number[row[used]], -1),
+        np.concatenate([parts, number[problem.column[last]]]),
+        np.where(linear, 0.0, cost),
+        np.where(linear, cost, 0.0),
+    )
+    return form, Restoration(problem, Y, kept, dropped)
+
+
+START_MARGIN = 1.5
+
+
+def starting_point(form: TransposedForm, lam: Array | None = None) -> Array | None:
+    """theta with A(theta) ≻ 0, as norm products give it, or None where none is found.
+
+    Block Cholesky of Z from the last layer to the first: each layer takes multipliers just large enough, in proportion to
+    the diagonal of what the layers behind it ask for (the Schur complement Q), and the inputs end the recursion. Given
+    multipliers `lam` that leave room are kept, and only the inputs' are computed.
+    """
+    W, row, column = form.W, form.row, form.column
+    inputs, outputs = form.inverse > 0, form.linear > 0
+    constant = row < 0
+    y = np.ones(form.variables)
+    behind = constant.copy()
+    behind[~constant] = outputs[row[~constant]]
+    weight = np.ones(row.size)
+    if outputs.any():
+        # min Σ nu for fixed Σ ‖Y_i‖²/nu_i
+        norms = np.linalg.norm(W, axis=1)
+        norms[norms == 0] = norms[norms > 0].min(initial=1.0)
+        y[row[behind]] = norms[behind]
+        weight[behind] = 1.0 / norms[behind]
+    Q = W[behind].T @ (weight[behind, None] * W[behind])
+    given = lam is not None and not outputs.any() and bool((lam[~inputs] > 0).all())
+    layers = [(np.flatnonzero(~inputs), False)] if given else _levels(form)[::-1]
+    for level, cyclic in [*layers, (np.flatnonzero(inputs), False)]:
+        if not level.size:
+            continue
+        own, rows = np.isin(column, level), np.isin(row, level)
+        size = np.maximum(np.bincount(column[own], minlength=y.size)[level], 1)
+        demand = np.bincount(column[own], np.diag(Q)[own], y.size)[level] / size
+        if inputs[level[0]]:
+            # min Σ cost·mu for fixed Σ Q_jj/mu_j
+            demand = np.sqrt(demand * size / form.inverse[level])
+        d = np.zeros_like(y)
+        d[level] = np.where(demand > 0, demand, demand.max()) if demand.any() else 1.0
+        if cyclic:
+            balanced = _contracting_weights(W[np.ix_(rows, own)], row[rows], column[own], d)
+            if balanced is None:
+                return None
+            d = balanced
+        inner = W[np.ix_(rows, own)] if cyclic else np.zeros((0, int(own.sum())))
+        P = np.diag(d[column[own]]) - inner.T @ (d[row[rows]][: inner.shape[0], None] * inner)
+        Qown = Q[np.ix_(own, own)]
+        scale = START_MARGIN * _largest_eigenvalue(Qown, P)
+        y[level] = d[level] * (scale if scale > 0 else 1.0)
+        if inputs[level[0]]:
+            break
+        if given and lam is not None:
+            y[level] = lam[level]
+        Q += W[rows].T @ (y[row[rows], None] * W[rows])
+        pivot = np.diag(y[column[own]]) - Q[np.ix_(own, own)]
+        rest = np.flatnonzero(~own)
+        scaling = 1.0 / np.sqrt(y[column[own]])
+        try:
+            half = solve_triangular(
+                np.linalg.cholesky(pivot * np.outer(scaling, scaling)),
+                scaling[:, None] * Q[np.ix_(own, rest)],
+                lower=True,
+            )
+        except np.linalg.LinAlgError:
+            return starting_point(form) if given else None
+        Q[np.ix_(rest, rest)] += half.T @ half
+        Q[own] = 0.0
+        Q[:, own] = 0.0
+    theta = np.where(outputs, y, 1.0 / y)
+    if outputs.any():
+        # scaling theta leaves A ≻ 0
+        theta *= np.sqrt(np.sum(form.inverse / theta) / (form.linear @ theta)) if inputs.any() else 1e-12
+    return theta
+
+
+def _levels(form: TransposedForm) -> list[tuple[IntArray, bool]]:
+    """Variables of rows in an order in which each level's rows only meet columns of levels before it.
+
+    The second entry tells whether a level meets itself: an implicit layer, or a tie over several layers.
+    """
+    n = form.variables
+    rows, columns = np.nonzero(form.W)
+    known = form.row[rows] >= 0
+    depends = sp.csr_array(
+        (np.ones(int(known.sum()), dtype=np.int8), (form.row[rows[known]], form.column[columns[known]])), shape=(n, n)
+    )
+    depends.sum_duplicates()
+    count, label = sp.csgraph.connected_components(depends, connection="strong")
+    edges = depends.tocoo()
+    after, before = label[edges.row], label[edges.col]
+    loops = np.zeros(count, dtype=bool)
+    loops[after[after == before]] = True
+    after, before = after[after != before], before[after != before]
+    level = np.zeros(count, dtype=np.int64)
+    while True:
+        longer = level.copy()
+        np.maximum.at(longer, after, level[before] + 1)
+        if np.array_equal(longer, level):
+            break
+        level = longer
+    of_rows = np.zeros(n, dtype=bool)
+    of_rows[form.row[form.row >= 0]] = True
+    result = []
+    for k in range(int(level.max(initial=-1)) + 1):
+        members = np.flatnonzero((level[label] == k) & of_rows)
+        if members.size:
+            result.append((members, bool(loops[label[members]].any())))
+    return result
+
+
+def _contracting_weights(own: Array, row: IntArray, column: IntArray, demand: Array) -> Array | None:
+    """Weights d with Diag(d[column]) ≻ ownᵀ Diag(d[row]) own on a level that meets itself, or None."""
+    level = np.unique(row)
+    squares = own**2
+    balanced = (demand > 0).astype(np.float64)
+    for _ in range(100):
+        # Osborne: what flows into a variable equals what flows out of it
+        flow_in = np.bincount(row, squares @ (1.0 / balanced[column]) * balanced[row], demand.size)[level]
+        flow_out = np.bincount(column, (balanced[row] @ squares) / balanced[column], demand.size)[level]
+        balanced[level] *= ((flow_out + 1e-300) / (flow_in + 1e-300)) ** 0.25
+        balanced[level] /= np.exp(np.mean(np.log(balanced[level])))
+    for d in ((demand > 0).astype(np.float64), demand, balanced):
+        scaled = np.sqrt(d[row])[:, None] * own / np.sqrt(d[column])
+        if np.linalg.norm(scaled, 2) < 1.0 - 1e-9:
+            return d
+    return None
+
+
+def _largest_eigenvalue(Q: Array, P: Array) -> float:
+    """The largest eigenvalue of P⁻¹ Q for symmetric Q and P ≻ 0."""
+    if not Q.size or not Q.any():
+        return 0.0
+    scale = 1.0 / np.sqrt(np.diag(P))
+    L = np.linalg.cholesky(P * np.outer(scale, scale))
+    half = blas.dtrsm(1.0, L, Q * np.outer(scale, scale), lower=1)
+    return float(np.linalg.eigvalsh(blas.dtrsm(1.0, L, half.T, lower=1))[-1])
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """What stays the same over the iterations: blocks of columns with their first row, and the group sums.
+
+    Attributes
+    ----------
+    blocks
+        (columns, first row that is not zero in them): the block-triangular profile of W.
+    rows, columns
+        (variables, rows) and (variables, columns) 0/1 matrices that add up over groups.
+    """
+
+    form: TransposedForm
+    blocks: list[tuple[slice, int]]
+    rows: sp.csr_array
+    columns: sp.csr_array
+
+    @classmethod
+    def of(cls, form: TransposedForm) -> Shape:
+        """The shape of a problem."""
+        n, (p, N) = form.variables, form.W.shape
+        inputs = int((form.inverse[form.column] > 0).sum())
+        first = np.where(form.W.any(axis=0), np.argmax(form.W != 0, axis=0), p)
+        edges = [0, *range(inputs, N, BLOCK), N] if inputs else [*range(0, N, BLOCK), N]
+        blocks = [(slice(a, b), int(first[a:b].min())) for a, b in itertools.pairwise(edges) if b > a]
+        known = np.flatnonzero(form.row >= 0)
+        rows = sp.csr_array((np.ones(known.size), (form.row[known], known)), shape=(n, p))
+        columns = sp.csr_array((np.ones(N), (form.column, np.arange(N))), shape=(n, N))
+        return cls(form, blocks, rows, columns)
+
+    def times(self, M: Array, B: Array) -> Array:
+        """M B."""
+        out = np.empty((M.shape[0], B.shape[1]), order="F")
+        for J, top in self.blocks:
+            np.matmul(M[:, top:], B[top:, J], out=out[:, J])
+        return out
+
+    def adjoint(self, diagonal: Array, B: Array, MB: Array) -> Array:
+        """F*(M)_i = Σ M over the rows of i − Σ bᵀ M b over the columns b of i."""
+        return self.rows @ diagonal - self.columns @ np.einsum("ij,ij->j", B, MB)
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """theta with all that follows from it, in the coordinates in which theta = 1.
+
+    Attributes
+    ----------
+    B
+        Diag(theta[row]; 1)^(−½) W Diag(theta[column])^½, so that A = I − B Bᵀ.
+    L, S, SB
+        The Cholesky factor of A, its inverse, and S B.
+    """
+
+    shape: Shape
+    theta: Array
+    B: Array
+    L: Array
+    S: Array
+    SB: Array
+
+    @classmethod
+    def at(cls, shape: Shape, theta: Array) -> Point | None:
+        """The point, or None where A(theta) is not positive definite."""
+        form = shape.form
+        if not (np.isfinite(theta).all() and (theta > 0).all()):
+            return None
+        B = form.W * np.sqrt(theta[form.column])
+        B /= np.sqrt(form.diagonal(theta))[:, None]
+        A = blas.dsyrk(-1.0, B, beta=1.0, c=np.eye(form.size, order="F"), lower=1, overwrite_c=1)
+        L, failed = lapack.dpotrf(A, lower=1, overwrite_a=1)
+        if failed:
+            return None
+        S, failed = lapack.dpotri(L, lower=1)
+        if failed or not np.isfinite(S).all():
+            return None
+        S = _symmetric_from_lower(S)
+        return cls(shape, theta, B, L, S, shape.times(S, B))
+
+    def derivative(self, delta: Array, u: Array) -> Array:
+        """(Σ delta_i F_i) u for vectors u."""
+        form = self.shape.form
+        row = np.where(form.row >= 0, delta[form.row], 0.0)
+        return row * u - self.B @ (delta[form.column] * (u @ self.B))
+
+    def derivative_times_inverse(self, delta: Array) -> Array:
+        """(Σ delta_i F_i) S."""
+        form = self.shape.form
+        out = np.where(form.row >= 0, delta[form.row], 0.0)[:, None] * self.S
+        for J, top in self.shape.blocks:
+            out[top:] -= self.B[top:, J] @ (self.SB[:, J] * delta[form.column[J]]).T
+        return out
+
+
+def _symmetric_from_lower(S: Array) -> Array:
+    """The full matrix from its lower triangle."""
+    full = np.tril(S, -1)
+    full += full.T.copy()
+    full[np.diag_indices_from(full)] = np.diag(S)
+    return full
+
+
+def schur_complement(point: Point, X: Array, XB: Array) -> Array:
+    """O_ij = ⟨F_i, X F_j S⟩ by Hadamard products and sums over groups (THEORY.md 5)."""
+    shape, B, SB = point.shape, point.B, point.SB
+    row_sums, column_sums = shape.rows, shape.columns
+    n, N = shape.form.variables, B.shape[1]
+    # each symmetric part enters as one half, lower blocks only
+    half = 0.5 * (row_sums @ (row_sums @ (X * point.S)).T)
+    half -= column_sums @ (row_sums @ (XB * SB)).T
+    lower = np.zeros((n, N))
+    for J, top in shape.blocks:
+        end = J.stop
+        product = B[top:, J].T @ XB[top:, :end]
+        product *= B[top:, J].T @ SB[top:, :end]
+        product[:, J] *= 0.5
+        lower[:, :end] += column_sums[:, J] @ product
+    half += column_sums @ lower.T
+    return half + half.T
+
+
+def step_to_boundary(operator: Callable[[Array], Array], size: int) -> float:
+    """The largest a with I + a M ⪰ 0 for a symmetric operator M, from below, by Lanczos."""
+    rng = np.random.default_rng(0)
+    v = rng.standard_normal(size)
+    v /= np.linalg.norm(v)
+    basis: list[Array] = [v]
+    diagonal: list[float] = []
+    off: list[float] = []
+    lowest = 0.0
+    for k in range(min(size, LANCZOS_STEPS)):
+        w = operator(basis[k])
+        diagonal.append(float(w @ basis[k]))
+        V = np.array(basis)
+        w -= V.T @ (V @ w)
+        w -= V.T @ (V @ w)
+        norm = float(np.linalg.norm(w))
+        values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(off, 1) + np.diag(off, -1))
+        residual = norm * abs(vectors[-1, 0])
+        lowest = values[0] - residual
+        if norm < 1e-12 or (k >= 15 and residual <= 0.01 * abs(values[0])):
+            break
+        off.append(norm)
+        basis.append(w / norm)
+    return np.inf if lowest >= 0 else -1.0 / lowest
+
+
+LANCZOS_STEPS = 60
+
+
+class Search:
+    """The interior-point iteration; `best`, `gap`, `iterations` are valid at any moment."""
+
+    def __init__(self, form: TransposedForm, theta: Array, options: SolverOptions, clock: float) -> None:
+        self.form = form
+        self.options = options
+        self.clock = clock
+        self.shape = Shape.of(form)
+        self.best = theta
+        self.gap = np.inf
+        self.iterations = 0
+        self.X: Array | None = None
+        self.theta = theta
+
+    def run(self) -> Status:
+        """Iterate until the gap is closed or a limit is reached."""
+        point = Point.at(self.shape, self.theta)
+        if point is None:
+            return Status.STALLED
+        X = self.initial_gram(point)
+        XB = self.shape.times(X, point.B)
+        idle = 0
+        while True:
+            self.X, self.theta = X, point.theta
+            image = self.shape.adjoint(np.diag(X), point.B, XB)
+            gradient, curvature = self.objective(point.theta)
+            previous = self.gap
+            tau = self.measure(point, X, XB, gradient, image)
+            idle = 0 if self.gap < 0.9 * previous else idle + 1
+            self.report()
+            status = self.finished(idle)
+            if status is not None:
+                return status
+            factor = self.factor(schur_complement(point, X, XB), curvature)
+            LX, failed = lapack.dpotrf(X, lower=1)
+            if factor is None or failed:
+                return Status.STALLED
+
+            # predictor: towards tau = 0
+            delta = cho_solve(factor, -gradient)
+            MS = point.derivative_times_inverse(delta)
+            dX = _symmetrised(X @ MS, -X)
+            primal, dual = self.step_lengths(point, LX, delta, dX)
+            sigma = self.centring(point, X, tau, delta, dX, MS, min(1.0, primal), min(1.0, dual))
+
+            # corrector: X dA S + dX_a dA_a S + dX = sigma tau S − X
+            second = dX @ MS
+            del dX, MS
+            target = sigma * tau * self.shape.adjoint(np.diag(point.S), point.B, point.SB)
+            target -= self.shape.adjoint(np.diag(second), point.B, self.shape.times(second, point.B))
+            delta = cho_solve(factor, target - gradient)
+            second += X @ point.derivative_times_inverse(delta)
+            dX = _symmetrised(second, sigma * tau * point.S - X)
+            del second
+            primal, dual = self.step_lengths(point, LX, delta, dX)
+            damping = 0.9 + 0.09 * min(1.0, primal, dual)
+            following = self.advance(point, X, delta, dX, min(1.0, damping * primal), min(1.0, damping * dual))
+            if following is None:
+                return Status.STALLED
+            point, X, XB = following
+            self.iterations += 1
+
+    def initial_gram(self, point: Point) -> Array:
+        """X = t S, on the central path for the objective's inputs: Σ cost/theta = t Σ bᵀ S b."""
+        image = self.shape.adjoint(np.diag(point.S), point.B, point.SB)
+        inputs = self.form.inverse > 0
+        return point.S * (np.sum(self.form.inverse / point.theta) / -np.sum(image[inputs]))
+
+    def objective(self, theta: Array) -> tuple[Array, Array]:
+        """First and second derivative in delta = dtheta/theta."""
+        inverse = self.form.inverse / theta
+        return self.form.linear * theta - inverse, 2.0 * inverse
+
+    def measure(self, point: Point, X: Array, XB: Array, gradient: Array, image: Array) -> float:
+        """Update `best` and `gap`; returns tau = ⟨X, A⟩/size."""
+        form = self.form
+        value = form.objective(point.theta)
+        if value <= form.objective(self.best):
+            self.best = point.theta
+        inputs = form.inverse > 0
+        # min over theta of the Lagrangian: Σ 2√(cost bᵀXb) − ⟨X, constant part⟩
+        root = np.sum(np.sqrt(form.inverse[inputs] / point.theta[inputs] * np.maximum(-image[inputs], 0.0)))
+        constant = np.sum(np.diag(X)[form.row < 0])
+        t = (root / constant) ** 2 if constant > 0 else 1.0
+        lower = 2 * root * np.sqrt(t) - constant * t
+        error = t * np.sum(np.abs(np.where(inputs, 0, form.linear * point.theta) - image)[~inputs])
+        self.gap = min(self.gap, max(0.0, (value - lower + error) / value))
+        return float(np.trace(X) - np.einsum("ij,ij->", point.B, XB)) / form.size
+
+    def report(self) -> None:
+        """Tell the caller how far it is."""
+        if self.options.progress is not None:
+            value = self.form.objective(self.best)
+            bound = value if self.form.linear.any() else float(np.sqrt(value))
+            seconds = time.perf_counter() - self.clock
+            self.options.progress(Progress("interior point", self.iterations, bound, self.gap, seconds))
+
+    def finished(self, idle: int) -> Status | None:
+        """The status to end with, or None."""
+        limit = self.options.max_iterations
+        seconds = time.perf_counter() - self.clock
+        pace = seconds / max(1, self.iterations)
+        if self.gap <= self.options.tolerance:
+            return Status.OPTIMAL
+        if self.iterations >= (ITERATION_LIMIT if limit is None else limit):
+            return Status.ITERATION_LIMIT
+        if self.options.time_limit is not None and seconds + pace > self.options.time_limit:
+            return Status.TIME_LIMIT
+        return Status.STALLED if idle > 30 else None
+
+    def factor(self, schur: Array, curvature: Array) -> tuple[Array, bool] | None:
+        """The Cholesky factor of the Schur complement with the objective's curvature, or None."""
+        diagonal = np.einsum("ii->i", schur)
+        diagonal += curvature
+        scale = diagonal.copy()
+        for shift in (0.0, 1e-15, 1e-13, 1e-11):
+            diagonal[:] = scale * (1.0 + shift)
+            factor, failed = lapack.dpotrf(schur, lower=1)
+            if not failed and np.isfinite(factor).all():
+                return factor, True
+        return None
+
+    def step_lengths(self, point: Point, LX: Array, delta: Array, dX: Array) -> tuple[float, float]:
+        """How far X + a dX and A(theta (1 + a delta)) stay positive definite."""
+
+        def congruent(L: Array, inner: Callable[[Array], Array]) -> Callable[[Array], Array]:
+            def operator(u: Array) -> Array:
+                return np.asarray(blas.dtrsv(L, inner(blas.dtrsv(L, u, lower=1, trans=1)), lower=1))
+
+            return operator
+
+        size = self.form.size
+        primal = step_to_boundary(congruent(LX, lambda u: dX @ u), size)
+        dual = step_to_boundary(congruent(point.L, lambda u: point.derivative(delta, u)), size)
+        lowest = float(delta.min())
+        return primal, min(dual, -1.0 / lowest) if lowest < 0 else dual
+
+    def centring(
+        self, point: Point, X: Array, tau: float, delta: Array, dX: Array, MS: Array, primal: float, dual: float
+    ) -> float:
+        """Mehrotra's sigma: (tau after the affine step / tau)^2 or ^3."""
+        # ⟨X + a dX, A + b dA⟩ with A = S⁻¹; dA is applied through its definition
+        slope = self.shape.adjoint(np.diag(X), point.B, self.shape.times(X, point.B)) @ delta
+        dXB = self.shape.times(dX, point.B)
+        cross = self.shape.adjoint(np.diag(dX), point.B, dXB) @ delta
+        change = np.trace(dX) - np.einsum("ij,ij->", point.B, dXB)
+        after = tau + (primal * change + dual * slope + primal * dual * cross) / self.form.size
+        ratio = min(1.0, max(after / tau, 1e-6))
+        return float(ratio ** (2 if min(primal, dual) < 0.7 else 3))
+
+    def advance(
+        self, point: Point, X: Array, delta: Array, dX: Array, primal: float, dual: float
+    ) -> tuple[Point, Array, Array] | None:
+        """The next point and X, in the new coordinates; steps shrink until both are positive definite."""
+        while True:
+            if max(primal, dual) < 1e-6:
+                return None
+            following = Point.at(self.shape, point.theta * (1.0 + dual * delta))
+            if following is not None:
+                break
+            dual *= 0.7
+        while lapack.dpotrf(X + primal * dX, lower=1)[1]:
+            primal *= 0.7
+            if primal < 1e-9:
+                primal = 0.0
+        stretch = np.sqrt(self.form.diagonal(following.theta) / self.form.diagonal(point.theta))
+        X = (X + primal * dX) * stretch
+        X *= stretch[:, None]
+        return following, X, self.shape.times(X, following.B)
+
+
+def _symmetrised(M: Array, base: Array) -> Array:
+    """base − (M + Mᵀ)/2."""
+    return base - 0.5 * (M + M.T)
