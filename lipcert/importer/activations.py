@@ -14,7 +14,7 @@ import numpy as np
 
 from lipcert.errors import InvalidRequest, UnsupportedModel
 from lipcert.graph.linear_maps import Index
-from lipcert.graph.nodes import GraphBuilder
+from lipcert.graph.nodes import Activation, GraphBuilder
 from lipcert.graph.windows import pooling_windows
 from lipcert.importer.elementwise import Elementwise, resolve
 from lipcert.importer.registry import Context, Deferred, State, Tensor, Value, handles
@@ -108,7 +108,13 @@ def _clip(ctx: Context) -> Value:
 
 
 def _clipped(ctx: Context, x: Tensor, low: Array, high: Array) -> Tensor:
-    """min(max(x, low), high), a ReLU where it is one."""
+    """min(max(x, low), high), a ReLU where it is one; a clip of a clip is one clip."""
+    inner: Any = ctx.builder.nodes[x.position]
+    if isinstance(inner, Activation) and inner.kind in ("relu", "clip"):
+        first = inner.parameters or {"low": np.zeros(1), "high": np.full(1, np.inf)}
+        if (low <= first["high"]).all():
+            x = Tensor(inner.parent, x.shape, x.dtype)
+            low, high = np.maximum(first["low"], low), np.minimum(first["high"], high)
     if not low.any() and np.isposinf(high).all():
         return ctx.activation(x, "relu")
     if np.isneginf(low).all() and np.isposinf(high).all():

@@ -241,14 +241,12 @@ class Elementwise:
             if zeta.any() or not _same(other[1], inner):
                 return None
             return self.scaled(self.apply("sin_squared", self._node(inner), channel, name), other[2] * gamma)
-        if node.kind == "tanh":
-            special = (
-                self._mish(x, inner, channel, name) if not zeta.any() else self._gelu_tanh(x, inner, channel, name)
-            )
-            if special is not None and (not zeta.any() or np.array_equal(zeta, gamma)):
-                return self.scaled(special, (2.0 if zeta.any() else 1.0) * alpha * gamma)
+        if node.kind == "tanh" and not zeta.any():
+            return self._mish(x, inner, gamma, channel, name)
+        if node.kind == "tanh" and np.array_equal(zeta, gamma) and len(inner.terms) == 2:
+            return self._gelu_tanh(x, inner, gamma, channel, name)
         z = inner.single()
-        if z is None or z[0] != x[0] or not np.array_equal(z[1], x[1]):
+        if z is None or not _same_lane(z, x):
             return None
         delta, shift = z[2], inner.shift
         base = self.gather(x[0], x[1])
@@ -274,43 +272,43 @@ class Elementwise:
             return self.scaled(self.apply("abs", base, channel, name), alpha * gamma * np.sign(delta))
         return None
 
-    def _mish(self, x: tuple[int, IntArray, Array], inner: Lanes, channel: IntArray | None, name: str) -> int | None:
-        """x·tanh(softplus(x)), its scale left out."""
+    def _mish(
+        self, x: tuple[int, IntArray, Array], inner: Lanes, gamma: Array, channel: IntArray | None, name: str
+    ) -> int | None:
+        """αx·γ·tanh(softplus(δx)) = (αγ/δ)·mish(δx)."""
         found = self._argument(inner, "softplus")
         if found is None or inner.shift.any() or not (found[2] == 1.0).all() or found[1].shift.any():
             return None
         z = found[1].single()
-        if z is None or z[0] != x[0] or not np.array_equal(z[1], x[1]) or not (z[2] == 1.0).all():
+        if z is None or not _same_lane(z, x) or not (found[0].parameters["beta"] == 1.0).all():
             return None
-        if not (found[0].parameters["beta"] == 1.0).all():
-            return None
-        return self.apply("mish", self.gather(x[0], x[1]), channel, name)
+        mish = self.apply("mish", self.scaled(self.gather(x[0], x[1]), z[2]), channel, name)
+        return self.scaled(mish, x[2] / z[2] * gamma)
 
     def _gelu_tanh(
-        self, x: tuple[int, IntArray, Array], inner: Lanes, channel: IntArray | None, name: str
+        self, x: tuple[int, IntArray, Array], inner: Lanes, gamma: Array, channel: IntArray | None, name: str
     ) -> int | None:
-        """x·(1 + tanh(√(2/π)(x + 0.044715 x³)))/2, its scale left out."""
-        if inner.shift.any() or len(inner.terms) != 2:
-            return None
-        cubic = next((t for t in inner.terms if (n := self._of(t[0], "power")) and n.exponent == 3.0), None)  # type: ignore[union-attr]
+        """αx·γ(1 + tanh(√(2/π)(δx + 0.044715 (δx)³))) = (2αγ/δ)·gelu(δx)."""
+        cubic = next((t for t in inner.terms if self._of(t[0], "power")), None)
         linear = next((t for t in inner.terms if t is not cubic), None)
-        if cubic is None or linear is None:
+        if inner.shift.any() or cubic is None or linear is None:
             return None
         cube: Any = self.builder.nodes[cubic[0]]
         z = _taken(resolve(self.builder, cube.parents[0]), cubic[1])
-        root = np.sqrt(2.0 / np.pi)
         term = z.single()
+        root = np.sqrt(2.0 / np.pi)
         if (
-            term is None
+            cube.exponent != 3.0
+            or term is None
             or z.shift.any()
-            or not (term[0] == linear[0] == x[0])
-            or not (np.array_equal(term[1], x[1]) and np.array_equal(linear[1], x[1]))
-            or not np.allclose(linear[2], root, rtol=_TOLERANCE)
-            or not np.allclose(cubic[2] * term[2] ** 3, root * 0.044715, rtol=_TOLERANCE)
+            or not (_same_lane(term, x) and _same_lane(linear, x))
+            or not np.allclose(linear[2], root * term[2], rtol=_TOLERANCE)
+            or not np.allclose(cubic[2], root * 0.044715, rtol=_TOLERANCE)
         ):
             return None
         self._idealise(f"{name}: √(2/π) and 0.044715 of the tanh form of GELU are taken as exact numbers")
-        return self.apply("gelu_tanh", self.gather(x[0], x[1]), channel, name)
+        gelu = self.apply("gelu_tanh", self.scaled(self.gather(x[0], x[1]), term[2]), channel, name)
+        return self.scaled(gelu, 2.0 * x[2] / term[2] * gamma)
 
     def _power_product(self, x: Lanes, y: Lanes, name: str) -> int | None:
         """xᵖ·xᑫ as a power, so that x·x·x is x³."""
@@ -382,7 +380,7 @@ class Elementwise:
         if found is not None and x is not None and not top.shift.any() and not found[1].shift.any():
             node, inner, gamma = found
             z = inner.single()
-            if z is not None and z[0] == x[0] and np.array_equal(z[1], x[1]):
+            if z is not None and _same_lane(z, x):
                 base = self.gather(x[0], x[1])
                 if node.kind == "abs" and (gamma > 0).all() and (bottom.shift > 0).all():
                     # αx/(ζ + γ|δx|) = (α/(ζs))·softsign(s·x) with s = γ|δ|/ζ
@@ -584,21 +582,27 @@ class Elementwise:
             return None
         x = found[1].single()
         node: Any = self.builder.nodes[sign[0]]
-        inner = _taken(resolve(self.builder, node.parents[0]), sign[1]).single()
-        if x is None or inner is None or found[1].shift.any() or not (x[0] == inner[0] == line[0]):
+        inner = _taken(resolve(self.builder, node.parents[0]), sign[1])
+        z = inner.single()
+        if x is None or z is None or found[1].shift.any() or inner.shift.any():
             return None
-        lambd = -t.shift / found[2]
+        lambd, slope = -t.shift / found[2], line[2] / x[2]
         if (
-            all(np.array_equal(x[1], index) for index in (inner[1], line[1]))
-            and (x[2] == 1.0).all()
-            and (inner[2] > 0).all()
+            _same_lane(x, z)
+            and _same_lane(x, line)
+            and (x[2] * z[2] > 0).all()
             and (found[2] > 0).all()
             and (lambd >= 0).all()
-            and np.allclose(-sign[2], lambd * line[2], rtol=_TOLERANCE)
+            and np.allclose(-sign[2], lambd * slope, rtol=_TOLERANCE)
         ):
-            base = self.gather(x[0], x[1])
-            return self.scaled(self.apply("softshrink", base, None, name, lambd=lambd), line[2])
+            base = self.scaled(self.gather(x[0], x[1]), x[2])
+            return self.scaled(self.apply("softshrink", base, None, name, lambd=lambd), slope)
         return None
+
+
+def _same_lane(a: tuple[int, IntArray, Array], b: tuple[int, IntArray, Array]) -> bool:
+    """Whether two terms are multiples of the same numbers."""
+    return a[0] == b[0] and np.array_equal(a[1], b[1])
 
 
 def _parent_size(engine: Elementwise, node: Any) -> int:
