@@ -66,7 +66,7 @@ def _positive(ctx: click.Context, param: click.Parameter, value: float | None) -
 
 
 def _complete_methods(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    from lipcert.bounds.methods import METHODS
+    from lipcert.bounds.table import METHODS
 
     return [name for name in ("auto", *METHODS) if name.startswith(incomplete)]
 
@@ -80,7 +80,11 @@ def _complete_solvers(ctx: click.Context, param: click.Parameter, incomplete: st
 NORMS = click.Choice(["2", "inf", "1"])
 FILE = click.Path(path_type=Path)
 
-model_argument = click.argument("model", type=FILE)
+
+def model_argument(command: F) -> F:
+    """MODEL and --output: the file, and which output of it is meant."""
+    option = click.option("--output", metavar="NAME", help="The output that is meant, where MODEL has several.")
+    return click.argument("model", type=FILE)(option(command))
 
 
 def norm_options(command: F) -> F:
@@ -138,6 +142,7 @@ def cli(debug: bool) -> None:
 @quiet_option
 def bound(
     model: Path,
+    output: str | None,
     norm: str,
     output_norm: str | None,
     outputs: str,
@@ -164,7 +169,7 @@ def bound(
 
     if certificate is not None:
         _require_writable(certificate)
-    graph = load(model)
+    graph = load(model, output=output)
     samples = None if data is None else read_samples(data, graph.input_size).T
     silent = as_json or quiet
     if not silent:
@@ -196,13 +201,13 @@ def bound(
 @click.argument("certificate", type=FILE)
 @model_argument
 @json_option
-def verify(certificate: Path, model: Path, as_json: bool) -> None:
+def verify(certificate: Path, model: Path, output: str | None, as_json: bool) -> None:
     """Check that CERTIFICATE proves its bound for MODEL; needs no solver."""
     from lipcert.certificates import verify as check
     from lipcert.importer import load
     from lipcert.report import json, text
 
-    verdict = check(certificate, load(model))
+    verdict = check(certificate, load(model, output=output))
     if as_json:
         click.echo(json.dumps(json.verdict(verdict, str(certificate), str(model))))
     else:
@@ -212,13 +217,13 @@ def verify(certificate: Path, model: Path, as_json: bool) -> None:
 @cli.command(short_help="Show a model as recognised.")
 @model_argument
 @json_option
-def inspect(model: Path, as_json: bool) -> None:
+def inspect(model: Path, output: str | None, as_json: bool) -> None:
     """Show the inputs, outputs, layers and activations of MODEL as recognised."""
     from lipcert.graph.summary import summarise
     from lipcert.importer import load
     from lipcert.report import json
 
-    summary = summarise(load(model))
+    summary = summarise(load(model, output=output))
     click.echo(json.dumps(summary.to_dict()) if as_json else str(summary))
 
 
@@ -226,7 +231,7 @@ def inspect(model: Path, as_json: bool) -> None:
 @json_option
 def methods(as_json: bool) -> None:
     """List the bound methods, and the solvers with what keeps them from running here."""
-    from lipcert.bounds.methods import METHODS
+    from lipcert.bounds.table import METHODS
     from lipcert.report import json, text
     from lipcert.sdp.solvers import available
 

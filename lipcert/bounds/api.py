@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lipcert.bounds.methods import METHODS, Job, Proposal
+from lipcert.bounds.methods import Job, Proposal
+from lipcert.bounds.table import METHODS
 from lipcert.bounds.types import Bound, OutputBound
 from lipcert.certificates import Prover
 from lipcert.errors import InvalidRequest, LipcertError, NotCertified

@@ -207,18 +207,15 @@ def _balance(graph: Graph, position: int) -> tuple[Activation, int, float]:
     return node, form.groups if p else 0, node.record.lipschitz(node.block, node.parameters) * p / q if q else 0.0
 
 
-METHODS: dict[str, Method] = {
-    method.name: method
-    for method in (
-        Method("product", "product of the layers' norms", "folklore; Szegedy et al., arXiv 1312.6199", propose_product),
-        *(
-            Method(
-                tie.value,
-                f"the normal form with one multiplier a {tie.value}",
-                "THEORY.md 2 and 3",
-                partial(solve_tied, tie=tie),
-            )
-            for tie in (Tie.LAYER, Tie.CHANNEL, Tie.NEURON)
-        ),
-    )
-}
+RECORDS = (
+    Method("product", "product of the layers' norms", "folklore; Szegedy et al., arXiv 1312.6199", propose_product),
+    *(
+        Method(
+            tie.value,
+            f"the normal form with one multiplier a {tie.value}",
+            "THEORY.md 2 and 3",
+            partial(solve_tied, tie=tie),
+        )
+        for tie in (Tie.LAYER, Tie.CHANNEL, Tie.NEURON)
+    ),
+)

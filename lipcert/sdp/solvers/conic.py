@@ -142,7 +142,7 @@ def solve(problem: Problem, options: SolverOptions, *, backend: Backend) -> Outc
     >>> round(solve(problem, SolverOptions(), backend=CLARABEL).bound, 5)
     10.0
     """
-    cp = _cvxpy(backend)
+    cp = load_cvxpy(backend)
     started = time.perf_counter()
     form, restore = reduced(problem)
     base = starting_point(form, options.start)
@@ -181,7 +181,7 @@ mosek = partial(solve, backend=MOSEK)
 def unavailable(backend: Backend) -> str | None:
     """Why a backend cannot run here, or None; asks for the licence where there is one to ask for."""
     try:
-        cp = _cvxpy(backend)
+        cp = load_cvxpy(backend)
         if backend is MOSEK:
             x = cp.Variable()
             _run(cp, cp.Problem(cp.Minimize(x), [x >= 1]), backend, SolverOptions())
@@ -190,7 +190,7 @@ def unavailable(backend: Backend) -> str | None:
     return None
 
 
-def _cvxpy(backend: Backend) -> Any:
+def load_cvxpy(backend: Backend) -> Any:
     """The module cvxpy, with the backend's package at hand."""
     for package in ("cvxpy", backend.package):
         try:
@@ -249,7 +249,7 @@ def _program(cp: Any, form: TransposedForm, base: Array) -> tuple[Any, Any]:
     pivot = sp.csr_array((np.ones(free.size), (free * (n + 1), form.row[free])), shape=(n * n, form.variables))
     constant = np.zeros(n * n)
     constant[np.flatnonzero(form.row < 0) * (n + 1)] = 1.0
-    A = sp.csc_array(pivot - _outer_products(V, form.column, form.variables))
+    A = sp.csc_array(pivot - outer_products(V, form.column, form.variables))
     constraints = [
         cp.reshape(A @ theta + constant, (n, n), order="F") >> 0,
         theta >= 1.0 / _REACH,
@@ -266,7 +266,7 @@ def _program(cp: Any, form: TransposedForm, base: Array) -> tuple[Any, Any]:
     return cp.Problem(cp.Minimize((inverse[inputs] / scale) @ t + (linear / scale) @ theta), constraints), theta
 
 
-def _outer_products(V: Array, variable: IntArray, variables: int) -> sp.csr_array:
+def outer_products(V: Array, variable: IntArray, variables: int) -> sp.csr_array:
     """Column i: Σ over the columns c of V with variable i of vec(c cᵀ)."""
     n = V.shape[0]
     upper = np.triu_indices(n)

@@ -1,0 +1,350 @@
+"""Methods under their published names, on the same interconnection, solvers and proof as our own.
+
+Whatever a method computes, it ends in multipliers of (C) for some form of the network, and the proof finds the smallest
+bound that these multipliers carry. The number that the method itself would report is kept in the proposal's message.
+"""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lipcert.bounds.methods import Job, Method, Proposal, solve_tied
+from lipcert.constraints.interconnection import lower
+from lipcert.constraints.multipliers import Multipliers, Tie
+from lipcert.constraints.quadratic import SUM_TERMS
+from lipcert.errors import NotCertified
+from lipcert.graph.linear_maps import Dense
+from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, GraphBuilder
+from lipcert.graph.published import published_constraints
+from lipcert.norms import Norm
+from lipcert.sdp.outcome import Progress, Status
+from lipcert.sdp.problem import compress_inputs, subproblems
+from lipcert.sdp.solvers import get_solver
+from lipcert.sdp.solvers.conic import CLARABEL, load_cvxpy, outer_products
+
+if TYPE_CHECKING:
+    from lipcert.arrays import Array, IntArray
+
+# how far inside (C) a layer-by-layer proposal is put, so that rounding does not decide
+_INTERIOR = 1e-7
+
+# within a block of the published form: the group that carries lam, and the group of the equality (gamma, nu, tau)
+_FREE_GROUPS = {"sort": (0, 1), "householder": (1, 0)}
+
+
+def _explicit(graph: Graph) -> str | None:
+    if any(isinstance(node, FixedPoint) for _, node in graph.walk()):
+        return "it is for explicit networks, and this one has an implicit layer"
+    return None
+
+
+def _euclidean(job: Job) -> str | None:
+    if job.norm is not Norm.L2 or job.output_norm is not Norm.L2:
+        return "it is for the norm ℓ2 of inputs and outputs"
+    return None
+
+
+def _activations(graph: Graph) -> list[Activation]:
+    return [node for _, node in graph.walk() if isinstance(node, Activation)]
+
+
+def _named(job: Job, name: str) -> Proposal:
+    """One multiplier a group of the method's form, by the solver of the job."""
+    return replace(solve_tied(job, Tie.NEURON), method=name)
+
+
+def _refuses_nsr(job: Job) -> str | None:
+    return _explicit(job.graph)
+
+
+def _refuses_rr(job: Job) -> str | None:
+    others = sorted({node.kind for node in _activations(job.graph) if node.block > 1})
+    if others:
+        return f"it rewrites MaxMin pairs, and has nothing for {', '.join(others)}"
+    return _explicit(job.graph)
+
+
+def _refuses_geolip(job: Job) -> str | None:
+    if job.norm is not Norm.LINF:
+        return "it is for inputs in ℓ∞"
+    if job.graph.output_size > 1 and job.output_norm is not Norm.LINF:
+        return "it is for one scalar output at a time: choose outputs, or the output norm inf"
+    return _refuses_chain(job.graph)
+
+
+def _refuses_nsr_full(job: Job) -> str | None:
+    return _explicit(job.graph) or _euclidean(job)
+
+
+def propose_nsr_full(job: Job) -> Proposal:
+    """lam, gamma, nu, tau of arXiv 2401.14033 by Clarabel, certified by (C) at its lam.
+
+    On increments that preserve the sums, 1ᵀΔw = 1ᵀΔz, the terms in gamma, nu and tau vanish. So the published matrix,
+    restricted to these increments, is (C) with the same lam and rho: lam carries at least this bound in (C). The infimum
+    is not attained (gamma = 0, nu = tau → ∞), therefore the solver's own value is only told, never a bound.
+    """
+    cp = load_cvxpy(CLARABEL)
+    problem = compress_inputs(next(subproblems(lower(published_constraints(job.graph)), Norm.L2, Norm.L2)))
+    certified, free = _published_groups(job.graph)
+    n, channels = problem.R.shape[1], problem.channels
+    scale = job.product.value if job.product is not None and job.product.value > 0 else 1.0
+
+    def sums(columns: Array, groups: IntArray, chosen: IntArray) -> Any:
+        """Σ c cᵀ over the columns whose group is chosen, one matrix a group."""
+        number = np.full(problem.multipliers + 1, -1)
+        number[chosen] = np.arange(chosen.size)
+        kept = number[groups] >= 0
+        return outer_products(columns[:, kept], number[groups[kept]], chosen.size)
+
+    v, column, z, row = np.eye(n)[:, :channels], problem.column[:channels], problem.R.T, problem.row
+    lam, rho = cp.Variable(certified.size, nonneg=True), cp.Variable()
+    constant = (problem.Y.T @ problem.Y).ravel() / scale**2
+    inputs = np.diag(np.arange(n) >= channels).astype(np.float64).ravel()
+    total = inputs * rho - constant + (sums(v, column, certified) - sums(z, row, certified)) @ lam
+    if free.size:
+        order_v, order_z = np.argsort(column, kind="stable"), np.argsort(row, kind="stable")
+        order_v, order_z = order_v[np.isin(column[order_v], free)], order_z[np.isin(row[order_z], free)]
+        zz, ww = sums(z, row, free), sums(v, column, free)
+        both = sums(z[:, order_z] + v[:, order_v], row[order_z], free)
+        gamma = [cp.Variable(free.size) for _ in range(3)]
+        for products, coefficients in zip((zz, both - zz - ww, ww), SUM_TERMS, strict=True):
+            total = total - products @ sum(c * x for c, x in zip(coefficients, gamma, strict=True) if c)
+    program = cp.Problem(cp.Minimize(rho), [cp.reshape(total, (n, n), order="F") >> 0])
+    if job.options.progress is not None:
+        job.options.progress(Progress("clarabel is solving", 0, None, None, 0.0))
+    keywords = {} if job.options.time_limit is None else {"time_limit": job.options.time_limit}
+    with suppress(cp.SolverError), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        program.solve(solver=cp.CLARABEL, accept_unknown=True, **keywords)
+    if rho.value is None or lam.value is None or not np.isfinite(rho.value):
+        raise NotCertified(f"lipsdp-nsr-full found no multipliers ({program.status})", advice="use lipsdp-nsr")
+    value = float(np.sqrt(max(float(rho.value), 0.0))) * scale
+    case = Multipliers(np.asarray(lam.value) * scale**2, np.array([value**2]))
+    status = Status.OPTIMAL if program.status == cp.OPTIMAL else Status.STALLED
+    steps = int(program.solver_stats.num_iters or 0)
+    return Proposal((case,), "lipsdp-nsr-full", "clarabel", status, None, steps, message=f"own value {value:.9g}")
+
+
+def _published_groups(graph: Graph) -> tuple[IntArray, IntArray]:
+    """The groups of the published form that carry lam, in the order of the graph's own groups, and those of equalities."""
+    certified, free, at = [], [], 0
+    for node in _activations(graph):
+        count = node.record.normal_form(node.block, node.parameters).groups
+        own = np.arange(node.blocks)
+        if node.kind in _FREE_GROUPS and node.block > 1:
+            carries, equality = _FREE_GROUPS[node.kind]
+            certified.append(at + 2 * own + carries)
+            free.append(at + 2 * own + equality)
+            at += 2 * node.blocks
+        else:
+            certified.append(at + np.arange(node.blocks * count))
+            at += node.blocks * count
+    none = np.zeros(0, dtype=np.int64)
+    return np.concatenate([none, *certified]), np.concatenate([none, *free])
+
+
+def _refuses_liplt(job: Job) -> str | None:
+    return _explicit(job.graph) or _euclidean(job)
+
+
+def propose_liplt(job: Job) -> Proposal:
+    """LipLT: the loop transformation makes each layer K Δz + P Δv, and the triangle inequality bounds layer by layer.
+
+    With R_kj the block of R from layer j to layer k, m_k = ‖R_kx‖ + Σ_{j<k} ‖R_kj‖ m_j bounds the channels of layer k and
+    L = ‖Y_x‖ + Σ ‖Y_j‖ m_j the output (arXiv 2310.00116 for chains; (R) makes it the same for residual networks and other
+    activations). Cauchy–Schwarz, (Σ a_j)² ≤ Σ (S/(r_j m_j)) a_j² with S = Σ r_j m_j, adds the layers' inequalities up to
+    one multiplier a layer with rho = L²: LipLT is dominated by the certificate at these multipliers.
+    """
+    system = job.system
+    layer = system.groups.layer
+    channels = system.groups.channels
+    layers = int(layer.max(initial=-1)) + 1
+    rows = [system.R[layer[system.groups.row] == k] for k in range(layers)] + [system.Y]
+    sources = [np.flatnonzero(layer[system.groups.column] == k) for k in range(layers)]
+    sources.append(np.arange(channels, channels + system.inputs))
+    norms = np.array([[np.linalg.norm(a[:, s], 2) if a[:, s].size else 0.0 for s in sources] for a in rows])
+    # m holds the layers, then the input
+    m = np.ones(layers + 1)
+    for k in range(layers):
+        m[k] = norms[k, :k] @ m[:k] + norms[k, -1]
+    value = float(norms[-1] @ m)
+    weight = np.zeros(layers + 1)
+    for k in range(layers, -1, -1):
+        total, t = (value, 1.0) if k == layers else (m[k], weight[k])
+        live = (np.arange(layers + 1) < k) | (np.arange(layers + 1) == layers)
+        live &= (norms[k] > 0) & (m > 0)
+        weight[live] += t * total * norms[k][live] / m[live]
+        # a little more for the layers in front keeps (C) strict
+        weight[:k] *= 1.0 + _INTERIOR
+    # dead layers carry nothing
+    lam = np.where(weight > 0, weight, 1e-12 * max(value**2, 1e-300))[:layers][layer]
+    case = Multipliers(lam, np.array([value**2]))
+    return Proposal((case,), "liplt", "none", Status.CLOSED_FORM, None, None, message=f"own value {value:.9g}")
+
+
+@dataclass(frozen=True, eq=False)
+class _Chain:
+    """x → W₀ → φ → W₁ → … → W_l with slopes [0, slope] a neuron."""
+
+    weights: list[Array]
+    slopes: list[Array]
+
+
+def _refuses_chain(graph: Graph) -> str | None:
+    nodes = [node for _, node in graph.walk()]
+    if any(isinstance(node, FixedPoint) for node in nodes) or any(len(node.parents) > 1 for node in nodes):
+        return "it is for feedforward networks, layer after layer"
+    blocks = sorted({node.kind for node in nodes if isinstance(node, Activation) and node.block > 1})
+    if blocks:
+        return f"it is for slope-restricted activations, and {', '.join(blocks)} acts on groups"
+    for node in nodes:
+        if isinstance(node, Activation):
+            form = node.record.normal_form(node.block, node.parameters)
+            if not form.groups or not np.array_equal(form.K, form.P):
+                return f"it is for activations with slopes between 0 and a positive number, which {node.kind} is not"
+    return None
+
+
+def _refuses_eclipse(job: Job) -> str | None:
+    return _euclidean(job) or _refuses_chain(job.graph)
+
+
+def _chain(graph: Graph) -> _Chain:
+    weights: list[Array] = []
+    slopes: list[Array] = []
+    matrix = np.eye(graph.input_size)
+    for _, node in graph.walk():
+        if isinstance(node, Affine):
+            matrix = node.maps[0] @ matrix
+        elif isinstance(node, Activation):
+            form = node.record.normal_form(node.block, node.parameters)
+            weights.append(matrix)
+            slopes.append(np.broadcast_to(2.0 * form.P[:, 0, 0], (node.blocks,)))
+            matrix = np.eye(node.size)
+    return _Chain([*weights, matrix], slopes)
+
+
+def propose_eclipse(job: Job, fast: bool) -> Proposal:
+    """ECLipsE: the matrix of LipSDP is a chain of Schur complements, and each layer's multipliers are chosen in turn.
+
+    With D = diag(slopes)/2, G = W X⁻¹ Wᵀ and X = I at the input, a layer leaves X⁺ = Λ − Λ D G D Λ, and rho is the largest
+    eigenvalue of W_l X⁻¹ W_lᵀ. ECLipsE-Fast takes Λ = λI with the λ that maximises λ − λ²‖D G D‖, which is 1/(2‖D G D‖).
+    ECLipsE maximises c in X⁺ ⪰ c W⁺ᵀW⁺: (C) for the two layers W X^(−½) and W⁺, with lam = (Λ/c) D² and rho = 1/c. The
+    proof takes lam = rho Λ D² for the whole chain. Xu & Sivaranjani, NeurIPS 2024 (arXiv 2404.04375).
+    """
+    chain = _chain(job.graph)
+    solve = None if fast else get_solver(job.solver)
+    lams: list[Array] = []
+    inverse_root = np.eye(job.graph.input_size)
+    iterations, status = 0, Status.CLOSED_FORM if fast else Status.OPTIMAL
+    for k, slope in enumerate(chain.slopes):
+        half = chain.weights[k] @ inverse_root
+        D = slope / 2.0
+        gram = (D[:, None] * half) @ (D[:, None] * half).T
+        largest = float(np.linalg.eigvalsh(gram)[-1]) or 1.0
+        if solve is None:
+            lam = np.full(D.size, (1.0 - _INTERIOR) / (2.0 * largest))
+        else:
+            lam, outcome_status, steps = _layer_problem(job, half, D, chain.weights[k + 1])
+            iterations += steps
+            status = max(status, outcome_status, key=list(Status).index)
+            if job.options.progress is not None:
+                job.options.progress(Progress(f"layer {k + 1} of {len(chain.slopes)}", iterations, None, None, 0.0))
+        lams.append(lam)
+        # X⁻¹ = F Fᵀ with F = L⁻ᵀ, L Lᵀ = Λ^½ (I − Λ^½ D G D Λ^½) Λ^½
+        root = np.sqrt(lam)
+        try:
+            L = np.linalg.cholesky(np.eye(D.size) - root[:, None] * gram * root)
+        except np.linalg.LinAlgError:
+            raise NotCertified(f"layer {k + 1} has no positive definite complement", advice="use neuron") from None
+        inverse_root = np.linalg.inv(root[:, None] * L).T
+    rho = float(np.linalg.norm(chain.weights[-1] @ inverse_root, 2)) ** 2
+    parts = [rho * lam * (slope / 2.0) ** 2 for lam, slope in zip(lams, chain.slopes, strict=True)]
+    case = Multipliers(np.concatenate([np.zeros(0), *parts]), np.array([rho]))
+    name, solver = ("eclipse-fast", "none") if fast else ("eclipse", job.solver)
+    own = f"own value {np.sqrt(rho):.9g}"
+    return Proposal((case,), name, solver, status, None, iterations or None, message=own)
+
+
+def _layer_problem(job: Job, first: Array, D: Array, second: Array) -> tuple[Array, Status, int]:
+    """Λ of one layer of ECLipsE: (C) for first → slopes [0, 2D] → second."""
+    builder = GraphBuilder()
+    x = builder.affine([builder.input(first.shape[1])], [Dense(2.0 * D[:, None] * first)])
+    graph = builder.finish(builder.affine([builder.activation(x, "relu")], [Dense(second)]))
+    problem = compress_inputs(next(subproblems(lower(graph), Norm.L2, Norm.L2)))
+    solve = get_solver(job.solver)
+    outcome = solve(problem, replace(job.options, progress=None))
+    if outcome.y is None:
+        raise NotCertified(f"a layer of ECLipsE has no multipliers: {outcome.message}", advice="use neuron")
+    # slopes [0, 2D] on W are slopes [0, 1] on 2 D W: lam = rho Λ/4 there, and D is in the matrix already
+    lam, rho = outcome.y[: problem.multipliers], outcome.y[problem.multipliers]
+    return 4.0 * lam / rho * (1.0 - _INTERIOR), outcome.status, outcome.iterations
+
+
+_PAULI = "Pauli et al., ICLR 2024 (arXiv 2401.14033)"
+_XU = "Xu & Sivaranjani, NeurIPS 2024 (arXiv 2404.04375)"
+
+RECORDS = (
+    Method(
+        "lipsdp-nsr",
+        "GroupSort and Householder constraints with P = S = 0",
+        _PAULI,
+        partial(_named, name="lipsdp-nsr"),
+        _refuses_nsr,
+        "published",
+    ),
+    Method(
+        "lipsdp-nsr-full",
+        "the same with lam, gamma, nu and tau, by Clarabel",
+        _PAULI,
+        propose_nsr_full,
+        _refuses_nsr_full,
+        "written",
+    ),
+    Method(
+        "lipsdp-rr",
+        "LipSDP with MaxMin written as residual ReLU",
+        f"Fazlyab et al., NeurIPS 2019 (arXiv 1906.04893); {_PAULI}",
+        partial(_named, name="lipsdp-rr"),
+        _refuses_rr,
+        "residual-relu",
+    ),
+    Method(
+        "geolip",
+        "ℓ∞ inputs to a scalar output: our ℓ∞ program on the network as written",
+        "Wang, Prakriya, Jha, NeurIPS 2022 (arXiv 2203.01212)",
+        partial(_named, name="geolip"),
+        _refuses_geolip,
+        "written",
+    ),
+    Method(
+        "eclipse",
+        "LipSDP layer by layer, one small program each",
+        _XU,
+        partial(propose_eclipse, fast=False),
+        _refuses_eclipse,
+        "written",
+    ),
+    Method(
+        "eclipse-fast",
+        "LipSDP layer by layer in closed form",
+        _XU,
+        partial(propose_eclipse, fast=True),
+        _refuses_eclipse,
+        "written",
+    ),
+    Method(
+        "liplt",
+        "loop transformation and the triangle inequality over all paths of layers",
+        "Fazlyab et al., NeurIPS 2023 (arXiv 2310.00116)",
+        propose_liplt,
+        _refuses_liplt,
+        "written",
+    ),
+)
