@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from typing import TYPE_CHECKING
 
 from lipcert.norms import Norm
@@ -12,7 +12,7 @@ from lipcert.sdp.outcome import Status
 if TYPE_CHECKING:
     from lipcert.bounds.methods import Method
     from lipcert.bounds.types import Bound, OutputBound
-    from lipcert.certificates import Verdict
+    from lipcert.certificates import Certificate, Verdict
     from lipcert.graph.summary import Summary
     from lipcert.sdp.solvers import Availability
 
@@ -39,10 +39,11 @@ def bound(result: Bound, certificate: str | None = None) -> str:
     certificate
         The file that its certificate was written to, or None.
     """
-    norms = f"{SYMBOLS[result.norm]} → {SYMBOLS[result.output_norm]}"
-    what = f"the largest of {len(result.each)} functionals" if result.each else "all outputs together"
+    what = f"the largest of {len(result.each)} below" if result.each else "all outputs together"
     partial = " so far" if result.status in (Status.TIME_LIMIT, Status.INTERRUPTED) else ""
-    rows = [(f"upper bound{partial}", f"{upward(result.upper)}   {norms}, {what}, {result.scope}")]
+    rows = [
+        (f"upper bound{partial}", f"{upward(result.upper)}   {_norms(result, result.each)}, {what}, {result.scope}")
+    ]
     if result.lower is not None:
         rows.append(("lower bound", downward(result.lower)))
     if result.ratio is not None:
@@ -67,9 +68,11 @@ def bound(result: Bound, certificate: str | None = None) -> str:
 def verdict(result: Verdict, certificate: str) -> str:
     """The claim of a certificate that was found valid."""
     claim = result.certificate
-    norms = f"{SYMBOLS[claim.norm]} → {SYMBOLS[claim.output_norm]}"
     what = f"the largest of {', '.join(claim.outputs)}" if claim.outputs else "all outputs together"
-    rows = [("valid", certificate), ("proven bound", f"{upward(result.value)}   {norms}, {what}, global")]
+    rows = [
+        ("valid", certificate),
+        ("proven bound", f"{upward(result.value)}   {_norms(claim, claim.outputs)}, {what}, global"),
+    ]
     return "\n".join(columns(rows) + _listed("idealisations", claim.idealisations))
 
 
@@ -108,6 +111,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
         "  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in (head, *rows)
     ]
+
+
+def _norms(claim: Bound | Certificate, functionals: Sized) -> str:
+    """The norms of a claim; scalar functionals need none of the output."""
+    return f"{SYMBOLS[claim.norm]} → {'|·|' if functionals else SYMBOLS[claim.output_norm]}"
 
 
 def _effort(result: Bound) -> str:

@@ -1,0 +1,353 @@
+"""The command line: what it prints, exit codes, bad input, interruption."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner, Result
+from onnx import TensorProto, helper, numpy_helper
+
+import lipcert
+from lipcert import cli
+
+MODELS = Path(__file__).resolve().parents[1] / "models"
+RELU = str(MODELS / "digits_relu.onnx")
+CONTROLLER = str(MODELS / "oscillator_controller.onnx")
+KEYS = {
+    "model": str,
+    "sha256": str,
+    "inputs": int,
+    "outputs": int,
+    "channels": int,
+    "norm": str,
+    "output_norm": str,
+    "scope": str,
+    "upper": float,
+    "lower": (float, type(None)),
+    "ratio": (float, type(None)),
+    "product": (float, type(None)),
+    "verified": bool,
+    "method": str,
+    "solver": str,
+    "status": str,
+    "relative_gap": (float, type(None)),
+    "iterations": (int, type(None)),
+    "seconds": float,
+    "well_posed": bool,
+    "idealisations": list,
+    "notes": list,
+    "certificate": (str, type(None)),
+    "each": list,
+}
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli.cli, arguments)
+
+
+def bound(*arguments: str) -> dict[str, Any]:
+    """The object that `lipcert bound … --json` prints, which must be all that it prints."""
+    result = run("bound", *arguments, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr == ""
+    data: dict[str, Any] = json.loads(result.stdout)
+    return data
+
+
+def command(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "lipcert", *arguments], capture_output=True, text=True, timeout=120, **options
+    )
+
+
+def linear_model(weight: np.ndarray, path: Path, op: str | None = None, outputs: int = 1) -> Path:
+    """y = W x, with one more op behind it if wanted."""
+    nodes = [helper.make_node("MatMul", ["x", "W"], ["h" if op else "y0"], name="layer")]
+    if op:
+        nodes.append(helper.make_node(op, ["h"], ["y0"], name="strange"))
+    names = [f"y{i}" for i in range(outputs)]
+    nodes += [helper.make_node("Identity", ["y0"], [name]) for name in names[1:]]
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, weight.shape[0]])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, weight.shape[1]]) for name in names],
+        [numpy_helper.from_array(weight.astype(np.float32), "W")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)
+    return path
+
+
+class TestBound:
+    def test_json_has_the_documented_keys(self) -> None:
+        data = bound(CONTROLLER)
+        assert list(data) == list(KEYS)
+        for key, kind in KEYS.items():
+            assert isinstance(data[key], kind), key
+        assert data["verified"]
+        assert 0 < data["lower"] <= data["upper"] <= data["product"]
+        assert data["ratio"] == data["upper"] / data["lower"]
+
+    def test_docs_describe_every_key(self) -> None:
+        text = (MODELS.parent / "docs" / "json.md").read_text()
+        assert [key for key in KEYS if f"| `{key}` |" not in text] == []
+
+    def test_the_exact_constant_of_a_linear_map(self, tmp_path: Path) -> None:
+        weight = np.array([[3.0, 0.0], [4.0, 5.0]])
+        path = str(linear_model(weight, tmp_path / "w.onnx"))
+        for norm, exact in (("2", np.linalg.norm(weight, 2)), ("inf", 7.0), ("1", 9.0)):
+            data = bound(path, "--norm", norm)
+            assert (data["norm"], data["output_norm"]) == (norm, norm)
+            assert exact <= data["upper"] <= exact * (1 + 1e-6)
+
+    def test_outputs(self) -> None:
+        each = bound(RELU, "--outputs", "3,3-5", "--no-lower", "--method", "product")
+        assert [item["output"] for item in each["each"]] == ["3", "3-5"]
+        assert each["upper"] == max(item["upper"] for item in each["each"])
+        assert each["lower"] is None
+
+    def test_methods_are_ordered(self) -> None:
+        upper = [bound(CONTROLLER, "--no-lower", "--method", m)["upper"] for m in ("neuron", "layer", "product")]
+        assert upper[0] < upper[1] < upper[2]
+
+    def test_text_never_understates(self) -> None:
+        data = bound(CONTROLLER)
+        lines = run("bound", CONTROLLER).stdout.splitlines()
+        assert lines[0] == CONTROLLER
+        assert "32 tanh" in lines[1]
+        table = {line[2:28].strip(): line[28:].strip() for line in lines[2:]}
+        printed = Decimal(table["upper bound"].split()[0])
+        assert Decimal(data["upper"]) <= printed <= Decimal(data["upper"] * (1 + 1e-6))
+        assert table["proven in real arithmetic"] == "yes"
+        assert table["status"].startswith("optimal")
+
+    def test_quiet_leaves_the_header_out(self) -> None:
+        assert run("bound", CONTROLLER, "--quiet", "--no-lower").stdout.startswith("  upper bound")
+
+    @pytest.mark.parametrize("suffix", [".npy", ".csv"])
+    def test_data_starts_the_lower_bound(self, tmp_path: Path, suffix: str) -> None:
+        points = np.random.default_rng(0).uniform(-1, 1, (5, 2))
+        file = tmp_path / f"points{suffix}"
+        np.save(file, points) if suffix == ".npy" else np.savetxt(file, points, delimiter=",")
+        assert bound(CONTROLLER, "--data", str(file))["lower"] > 0
+
+    def test_time_limit(self) -> None:
+        data = bound(RELU, "--time-limit", "0.001", "--no-lower")
+        assert data["verified"]
+        assert data["status"] in ("time_limit", "closed_form")
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("certificates") / "controller.json"
+    assert bound(CONTROLLER, "--no-lower", "--certificate", str(path))["certificate"] == str(path)
+    return path
+
+
+class TestVerify:
+    def test_valid(self, certificate: Path) -> None:
+        result = run("verify", str(certificate), CONTROLLER)
+        assert result.exit_code == 0
+        assert "ℓ2 → ℓ2, all outputs together, global" in result.stdout
+        verdict = json.loads(run("verify", str(certificate), CONTROLLER, "--json").stdout)
+        assert verdict["valid"]
+        assert verdict["upper"] == bound(CONTROLLER, "--no-lower")["upper"]
+
+    def test_another_model(self, certificate: Path) -> None:
+        assert_refused(run("verify", str(certificate), RELU), 1, "another network")
+
+    def test_a_smaller_claim(self, certificate: Path, tmp_path: Path) -> None:
+        document = json.loads(certificate.read_text())
+        document["claim"]["value"] = (0.9 * float.fromhex(document["claim"]["value"])).hex()
+        forged = tmp_path / "forged.json"
+        forged.write_text(json.dumps(document))
+        assert_refused(run("verify", str(forged), CONTROLLER), 1, "more than the claimed")
+
+    def test_no_certificate(self, tmp_path: Path) -> None:
+        assert_refused(run("verify", RELU, RELU), 2, RELU)
+        assert_refused(run("verify", str(tmp_path / "none.json"), RELU), 2, "none.json")
+
+    def test_a_place_that_cannot_be_written_is_found_at_once(self, tmp_path: Path) -> None:
+        for path in (tmp_path, tmp_path / "no folder" / "c.json"):
+            assert_refused(run("bound", RELU, "--certificate", str(path)), 2, "cannot be written")
+
+
+def test_inspect() -> None:
+    text = run("inspect", RELU).stdout
+    assert "96 ReLU" in text
+    data = json.loads(run("inspect", RELU, "--json").stdout)
+    assert (data["inputs"], data["outputs"], data["channels"]) == (64, 10, 96)
+
+
+def test_methods() -> None:
+    text = run("methods").stdout
+    data = json.loads(run("methods", "--json").stdout)
+    names = [item["name"] for item in data["methods"]]
+    assert {"product", "layer", "channel", "neuron"} <= set(names)
+    assert all(name in text for name in names)
+    assert next(s for s in data["solvers"] if s["name"] == "native")["reason"] is None
+
+
+class TestErrors:
+    """Each is one line on standard error that names the file, nothing on standard output, and an exit code."""
+
+    def test_files_that_are_no_models(self, tmp_path: Path) -> None:
+        whole = Path(RELU).read_bytes()
+        cases = {
+            "empty.onnx": b"",
+            "truncated.onnx": whole[: len(whole) // 2],
+            "text.onnx": b"this is not a network\n" * 40,
+            "claim.onnx": b"\x3a\xff\xff\xff\xff\x07" + whole[:100],
+        }
+        for name, content in cases.items():
+            (tmp_path / name).write_bytes(content)
+            for verb in ("bound", "inspect"):
+                assert_refused(run(verb, str(tmp_path / name)), 2, name)
+
+    def test_places_that_are_no_files(self, tmp_path: Path) -> None:
+        for path in (tmp_path, tmp_path / "missing.onnx", Path()):
+            assert_refused(run("bound", str(path)), 2)
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+    def test_no_permission(self, tmp_path: Path) -> None:
+        path = linear_model(np.eye(2), tmp_path / "locked.onnx")
+        path.chmod(0)
+        assert_refused(run("bound", str(path)), 2, "locked.onnx")
+
+    def test_an_op_without_a_proof(self, tmp_path: Path) -> None:
+        path = linear_model(np.eye(2), tmp_path / "floor.onnx", op="Floor")
+        assert_refused(run("bound", str(path)), 2, "strange", "Floor")
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_weights_that_are_not_finite(self, tmp_path: Path, value: float) -> None:
+        path = linear_model(np.array([[1.0, value]]), tmp_path / "bad.onnx")
+        assert_refused(run("bound", str(path)), 2, "bad.onnx")
+
+    def test_two_outputs_need_a_choice(self, tmp_path: Path) -> None:
+        path = str(linear_model(np.eye(2), tmp_path / "two.onnx", outputs=2))
+        assert_refused(run("bound", path), 2, "--output")
+        assert bound(path, "--output", "y1")["upper"] == pytest.approx(1.0)
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("--norm", "3"),
+            ("--tolerance", "0"),
+            ("--tolerance", "nan"),
+            ("--time-limit", "-1"),
+            ("--time-limit", "soon"),
+            ("--method", "guess"),
+            ("--solver", "guess"),
+            ("--outputs", "10"),
+            ("--outputs", "a-b"),
+            ("--data", "missing.npy"),
+            ("--data", CONTROLLER),
+            ("--frobnicate",),
+        ],
+    )
+    def test_wrong_usage(self, arguments: tuple[str, ...]) -> None:
+        result = run("bound", RELU, "--json", *arguments)
+        assert result.exit_code == 2
+        assert result.stdout == ""
+        assert "rror: " in result.stderr
+
+    def test_samples_that_do_not_fit(self, tmp_path: Path) -> None:
+        np.save(tmp_path / "x.npy", np.zeros((3, 7)))
+        assert_refused(run("bound", RELU, "--data", str(tmp_path / "x.npy")), 2, "7 numbers", "64 inputs")
+
+    def test_nothing_proven(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for error, code in ((lipcert.NotCertified("no"), 3), (MemoryError(), 3), (KeyboardInterrupt(), 130)):
+            fail_with(error, monkeypatch)
+            assert_refused(run("bound", RELU, "--quiet"), code)
+
+    def test_a_defect_is_one_line_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        fail_with(ZeroDivisionError("two\nlines"), monkeypatch)
+        assert_refused(run("bound", RELU, "--quiet"), 70, "ZeroDivisionError: two lines", "LIPCERT_DEBUG")
+        assert isinstance(run("--debug", "bound", RELU, "--quiet").exception, ZeroDivisionError)
+
+
+def fail_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("lipcert.bounds.api.bound", fail)
+
+
+def assert_refused(result: Result, code: int, *words: str) -> None:
+    assert (result.exit_code, result.stdout) == (code, ""), result.stderr
+    assert result.stderr.startswith("lipcert: error: ")
+    assert result.stderr.count("\n") == 1
+    for word in words:
+        assert word in result.stderr
+
+
+class TestProcess:
+    """What only a process of its own shows."""
+
+    def test_module_and_version(self) -> None:
+        result = command("--version")
+        assert (result.returncode, result.stdout) == (0, f"lipcert {lipcert.__version__}\n")
+
+    def test_help_imports_no_numpy(self) -> None:
+        code = "import sys; from lipcert import cli; cli.cli(['--help'], standalone_mode=False); print(sorted(sys.modules))"
+        modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        assert "Commands:" in modules
+        assert not [name for name in ("numpy", "scipy", "onnx", "cvxpy", "torch") if f"'{name}'" in modules]
+
+    def test_exit_codes_and_streams(self, tmp_path: Path) -> None:
+        good = command("bound", CONTROLLER, "--json")
+        assert (good.returncode, good.stderr) == (0, "")
+        json.loads(good.stdout)
+        bad = command("bound", str(tmp_path / "missing.onnx"), "--json")
+        assert (bad.returncode, bad.stdout) == (2, "")
+        assert bad.stderr.startswith("lipcert: error: ")
+        assert "Traceback" not in bad.stderr
+
+    def test_a_terminal_without_unicode(self) -> None:
+        environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+        assert command("bound", CONTROLLER, "--no-lower", env=environment).returncode == 0
+
+    def test_shell_completion(self) -> None:
+        environment = {
+            **os.environ,
+            "_LIPCERT_COMPLETE": "bash_complete",
+            "COMP_WORDS": "lipcert bound --method ne",
+            "COMP_CWORD": "3",
+        }
+        assert "neuron" in command("", env=environment).stdout
+
+    def test_interrupt_gives_the_best_bound_so_far(self, tmp_path: Path) -> None:
+        random = np.random.default_rng(0)
+        from lipcert.graph import build as nn
+
+        sizes = [400, 300, 300, 300, 10]
+        weights = [random.standard_normal((b, a)) / a**0.5 for a, b in pairwise(sizes)]
+        layers = [item for weight in weights for item in (nn.linear(weight), nn.relu())]
+        lipcert.save(nn.sequential(*layers), tmp_path / "large.onnx")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lipcert", "bound", str(tmp_path / "large.onnx"), "--tolerance", "1e-15", "--json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        time.sleep(4)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        data = json.loads(out)
+        assert data["verified"]
+        assert data["status"] == "interrupted"
