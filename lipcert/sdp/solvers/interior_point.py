@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import blas, cho_solve, lapack, solve_triangular
+from threadpoolctl import threadpool_limits
 
 from lipcert.sdp.outcome import Outcome, Progress, SolverOptions, Status
 
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 ITERATION_LIMIT = 100
 BLOCK = 128
+LANCZOS_STEPS = 60
+START_MARGIN = 1.5
+SMALL = 200
 
 
 def solve(problem: Problem, options: SolverOptions) -> Outcome:
@@ -79,7 +83,9 @@ def solve(problem: Problem, options: SolverOptions) -> Outcome:
         return Outcome(y, Status.CLOSED_FORM, problem.bound(y), 0.0, 0, time.perf_counter() - clock)
     search = Search(form, theta, options, clock)
     try:
-        status = search.run()
+        # threads cost more than they save on small matrices
+        with threadpool_limits(1 if max(form.W.shape) < SMALL else None):
+            status = search.run()
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
     y = restore.variables(search.best)
@@ -212,7 +218,9 @@ def reduced(problem: Problem) -> tuple[TransposedForm, Restoration]:
         alive &= reaches
         used = (row < 0) | alive[row]
     kept = np.flatnonzero(alive)
-    number = np.cumsum(alive) - 1
+    kept = np.concatenate([kept[(kept >= problem.multipliers)], kept[kept < problem.multipliers]])
+    number = np.full(problem.variables, -1)
+    number[kept] = np.arange(kept.size)
     channels = problem.channels
     first, last = (
         np.flatnonzero(alive[problem.column[channels:]]) + channels,
@@ -234,9 +242,6 @@ def reduced(problem: Problem) -> tuple[TransposedForm, Restoration]:
         np.where(linear, cost, 0.0),
     )
     return form, Restoration(problem, Y, kept, dropped)
-
-
-START_MARGIN = 1.5
 
 
 def starting_point(form: TransposedForm, lam: Array | None = None) -> Array | None:
@@ -278,10 +283,11 @@ def starting_point(form: TransposedForm, lam: Array | None = None) -> Array | No
             if balanced is None:
                 return None
             d = balanced
-        inner = W[np.ix_(rows, own)] if cyclic else np.zeros((0, int(own.sum())))
-        P = np.diag(d[column[own]]) - inner.T @ (d[row[rows]][: inner.shape[0], None] * inner)
-        Qown = Q[np.ix_(own, own)]
-        scale = START_MARGIN * _largest_eigenvalue(Qown, P)
+        P = d[column[own]]
+        if cyclic:
+            inner = W[np.ix_(rows, own)]
+            P = np.diag(P) - inner.T @ (d[row[rows], None] * inner)
+        scale = START_MARGIN * _largest_eigenvalue(Q[np.ix_(own, own)], P)
         y[level] = d[level] * (scale if scale > 0 else 1.0)
         if inputs[level[0]]:
             break
@@ -363,13 +369,19 @@ def _contracting_weights(own: Array, row: IntArray, column: IntArray, demand: Ar
 
 
 def _largest_eigenvalue(Q: Array, P: Array) -> float:
-    """The largest eigenvalue of P⁻¹ Q for symmetric Q and P ≻ 0."""
+    """The largest eigenvalue of P⁻¹ Q for Q ⪰ 0 and P ≻ 0, P diagonal where it is a vector; a rough one where Q is large."""
     if not Q.size or not Q.any():
         return 0.0
-    scale = 1.0 / np.sqrt(np.diag(P))
-    L = np.linalg.cholesky(P * np.outer(scale, scale))
-    half = blas.dtrsm(1.0, L, Q * np.outer(scale, scale), lower=1)
-    return float(np.linalg.eigvalsh(blas.dtrsm(1.0, L, half.T, lower=1))[-1])
+    scale = 1.0 / np.sqrt(P if P.ndim == 1 else np.diag(P))
+    M = Q * np.outer(scale, scale)
+    if P.ndim == 2:
+        L = np.linalg.cholesky(P * np.outer(scale, scale))
+        M = solve_triangular(L, solve_triangular(L, M, lower=True).T, lower=True)
+    if M.shape[0] < 100:
+        return float(np.linalg.eigvalsh(M)[-1])
+    start = np.random.default_rng(0).standard_normal(M.shape[0])
+    # the stubs of eigsh know no matrix of this type
+    return float(sp.linalg.eigsh(M, k=1, v0=start, tol=1e-2, return_eigenvectors=False)[0])  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True, eq=False)
@@ -395,8 +407,8 @@ class Shape:
         n, (p, N) = form.variables, form.W.shape
         inputs = int((form.inverse[form.column] > 0).sum())
         first = np.where(form.W.any(axis=0), np.argmax(form.W != 0, axis=0), p)
-        edges = [0, *range(inputs, N, BLOCK), N] if inputs else [*range(0, N, BLOCK), N]
-        blocks = [(slice(a, b), int(first[a:b].min())) for a, b in itertools.pairwise(edges) if b > a]
+        edges = [*range(0, inputs, BLOCK), *range(inputs, N, BLOCK), N]
+        blocks = [(slice(a, b), int(first[a:b].min())) for a, b in itertools.pairwise(edges)]
         known = np.flatnonzero(form.row >= 0)
         rows = sp.csr_array((np.ones(known.size), (form.row[known], known)), shape=(n, p))
         columns = sp.csr_array((np.ones(N), (form.column, np.arange(N))), shape=(n, N))
@@ -477,20 +489,26 @@ def _symmetric_from_lower(S: Array) -> Array:
 def schur_complement(point: Point, X: Array, XB: Array) -> Array:
     """O_ij = ⟨F_i, X F_j S⟩ by Hadamard products and sums over groups (THEORY.md 5)."""
     shape, B, SB = point.shape, point.B, point.SB
-    row_sums, column_sums = shape.rows, shape.columns
-    n, N = shape.form.variables, B.shape[1]
+    form = shape.form
+    n, N = form.variables, B.shape[1]
+    one_each = np.array_equal(form.column, np.arange(n))
     # each symmetric part enters as one half, lower blocks only
-    half = 0.5 * (row_sums @ (row_sums @ (X * point.S)).T)
-    half -= column_sums @ (row_sums @ (XB * SB)).T
-    lower = np.zeros((n, N))
+    half = np.zeros((n, N))
     for J, top in shape.blocks:
         end = J.stop
         product = B[top:, J].T @ XB[top:, :end]
         product *= B[top:, J].T @ SB[top:, :end]
         product[:, J] *= 0.5
-        lower[:, :end] += column_sums[:, J] @ product
-    half += column_sums @ lower.T
-    return half + half.T
+        if one_each:
+            half[J, :end] = product
+        else:
+            half[:, :end] += shape.columns[:, J] @ product
+    half -= shape.rows @ (XB * SB)
+    if not one_each:
+        half = shape.columns @ half.T
+    half += 0.5 * (shape.rows @ (shape.rows @ (X * point.S)).T)
+    half += half.T.copy()
+    return half
 
 
 def step_to_boundary(operator: Callable[[Array], Array], size: int) -> float:
@@ -509,17 +527,15 @@ def step_to_boundary(operator: Callable[[Array], Array], size: int) -> float:
         w -= V.T @ (V @ w)
         w -= V.T @ (V @ w)
         norm = float(np.linalg.norm(w))
-        values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(off, 1) + np.diag(off, -1))
-        residual = norm * abs(vectors[-1, 0])
-        lowest = values[0] - residual
-        if norm < 1e-12 or (k >= 15 and residual <= 0.01 * abs(values[0])):
-            break
+        if k + 1 == min(size, LANCZOS_STEPS) or norm < 1e-12 or k % 5 == 4:
+            values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(off, 1) + np.diag(off, -1))
+            residual = norm * abs(vectors[-1, 0])
+            lowest = values[0] - residual
+            if norm < 1e-12 or (k >= 14 and residual <= 0.01 * abs(values[0])):
+                break
         off.append(norm)
         basis.append(w / norm)
     return np.inf if lowest >= 0 else -1.0 / lowest
-
-
-LANCZOS_STEPS = 60
 
 
 class Search:
@@ -565,7 +581,7 @@ class Search:
             MS = point.derivative_times_inverse(delta)
             dX = _symmetrised(X @ MS, -X)
             primal, dual = self.step_lengths(point, LX, delta, dX)
-            sigma = self.centring(point, X, tau, delta, dX, MS, min(1.0, primal), min(1.0, dual))
+            sigma = self.centring(tau, delta, gradient, curvature, image, min(1.0, primal), min(1.0, dual))
 
             # corrector: X dA S + dX_a dA_a S + dX = sigma tau S − X
             second = dX @ MS
@@ -660,17 +676,17 @@ class Search:
         return primal, min(dual, -1.0 / lowest) if lowest < 0 else dual
 
     def centring(
-        self, point: Point, X: Array, tau: float, delta: Array, dX: Array, MS: Array, primal: float, dual: float
+        self, tau: float, delta: Array, gradient: Array, curvature: Array, image: Array, primal: float, dual: float
     ) -> float:
-        """Mehrotra's sigma: (tau after the affine step / tau)^2 or ^3."""
-        # ⟨X + a dX, A + b dA⟩ with A = S⁻¹; dA is applied through its definition
-        slope = self.shape.adjoint(np.diag(X), point.B, self.shape.times(X, point.B)) @ delta
-        dXB = self.shape.times(dX, point.B)
-        cross = self.shape.adjoint(np.diag(dX), point.B, dXB) @ delta
-        change = np.trace(dX) - np.einsum("ij,ij->", point.B, dXB)
-        after = tau + (primal * change + dual * slope + primal * dual * cross) / self.form.size
-        ratio = min(1.0, max(after / tau, 1e-6))
-        return float(ratio ** (2 if min(primal, dual) < 0.7 else 3))
+        """Mehrotra's sigma: (tau after the affine step / tau)^2 or ^3.
+
+        ⟨X, dA⟩ = F*(X)ᵀ delta; dX = −X − X dA S gives ⟨dX, A⟩ = −⟨X, A⟩ − ⟨X, dA⟩ and ⟨dX, dA⟩ = −⟨X, dA⟩ − deltaᵀ O delta.
+        """
+        slope = image @ delta
+        quadratic = -(gradient @ delta) - curvature @ delta**2
+        change = primal * (-tau * self.form.size - slope) + dual * slope + primal * dual * (-slope - quadratic)
+        ratio = float(np.clip(1.0 + change / (tau * self.form.size), 1e-6, 1.0))
+        return ratio ** (2 if min(primal, dual) < 0.7 else 3)
 
     def advance(
         self, point: Point, X: Array, delta: Array, dX: Array, primal: float, dual: float
