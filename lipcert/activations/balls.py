@@ -42,14 +42,14 @@ def enclose(record: ActivationRecord, z: Sequence[Any], block: int, parameters: 
 
 def cases(x: Any, at: Any, below: Callable[[Any], Any], above: Callable[[Any], Any]) -> Any:
     """below(x) for x ≤ at, above(x) for x ≥ at, and the hull of both where the ball x may lie on either side."""
-    series = _is_series(x)
-    head = x[0] if series else x
-    if head <= at:
+    # a series on the kink itself has the slopes of both sides
+    value, strict = head(x), is_series(x)
+    if value < at or (not strict and value <= at):
         return below(x)
-    if head >= at:
+    if value > at or (not strict and value >= at):
         return above(x)
     left, right = below(x), above(x)
-    if not series:
+    if not is_series(x):
         return left.union(right)
     from flint import arb_series
 
@@ -81,5 +81,27 @@ def softplus(x: Any) -> Any:
     return cases(x, 0, lambda y: (1 + y.exp()).log(), lambda y: y + (1 + (-y).exp()).log())
 
 
-def _is_series(x: Any) -> bool:
+def order_statistic(value: Any, z: Sequence[Any]) -> Any:
+    """`value`, the enclosure of an order statistic of the heads of z; for series with the slopes it may have.
+
+    An order statistic equals one of the numbers, and its generalised gradient is in the hull of the gradients of those.
+    """
+    if not is_series(z[0]):
+        return value
+    from flint import arb_series
+
+    slope: Any = None
+    for x in z:
+        if x[0].overlaps(value):
+            slope = x[1] if slope is None else slope.union(x[1])
+    return arb_series([value, slope], prec=2)
+
+
+def head(x: Any) -> Any:
+    """The value of a series; a ball itself."""
+    return x[0] if is_series(x) else x
+
+
+def is_series(x: Any) -> bool:
+    """Whether x is a truncated power series."""
     return hasattr(x, "coeffs")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lipcert.activations import balls
 from lipcert.activations.record import ActivationRecord, NormalForm, Parameters
 from lipcert.activations.sorting import helmert, mean_matrix, mean_slope, normal_form
 
@@ -46,10 +47,10 @@ class Householder(ActivationRecord):
     def ball(self, z: Sequence[Any], parameters: Parameters) -> list[Any]:
         from flint import arb
 
-        t = arb(0)
+        t = 0 * z[0]
         for c, x in zip(parameters["c"], z, strict=True):
             t += arb(float(c)) * x
-        t = t.min(arb(0))
+        t = balls.cases(t, 0, lambda y: y, lambda y: y * 0)
         return [x - arb(float(u)) * t for u, x in zip(parameters["u"], z, strict=True)]
 
     def normal_form(self, block: int, parameters: Parameters) -> NormalForm:
@@ -192,7 +193,8 @@ class EuclideanNorm(Nonexpansive):
         return self._direction(z) * cotangent
 
     def ball(self, z: Sequence[Any], parameters: Parameters) -> list[Any]:
-        return [sum((x * x for x in z), start=0 * z[0]).nonnegative_part().sqrt()]
+        total = sum((x * x for x in z), start=0 * z[0])
+        return [total.sqrt() if balls.is_series(total) else total.nonnegative_part().sqrt()]
 
     def describe(self, blocks: int, block: int) -> str:
         return _counted(blocks, f"Euclidean norm over {block}")

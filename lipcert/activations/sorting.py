@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lipcert.activations import balls
 from lipcert.activations.record import ActivationRecord, NormalForm, Parameters
 
 if TYPE_CHECKING:
@@ -81,9 +82,10 @@ class Sort(ActivationRecord):
 
     def ball(self, z: Sequence[Any], parameters: Parameters) -> list[Any]:
         # the k-th smallest is monotone in every input
-        lower = sorted((x.lower() for x in z), key=_Ordered)
-        upper = sorted((x.upper() for x in z), key=_Ordered)
-        return [a.union(b) for a, b in zip(lower, upper, strict=True)]
+        heads = [balls.head(x) for x in z]
+        lower = sorted((x.lower() for x in heads), key=_Ordered)
+        upper = sorted((x.upper() for x in heads), key=_Ordered)
+        return [balls.order_statistic(a.union(b), z) for a, b in zip(lower, upper, strict=True)]
 
     def normal_form(self, block: int, parameters: Parameters) -> NormalForm:
         if block == 2:
@@ -130,10 +132,10 @@ class Maximum(ActivationRecord):
         return out
 
     def ball(self, z: Sequence[Any], parameters: Parameters) -> list[Any]:
-        top = z[0]
+        top = balls.head(z[0])
         for x in z[1:]:
-            top = top.max(x)
-        return [top]
+            top = top.max(balls.head(x))
+        return [balls.order_statistic(top, z)]
 
     def normal_form(self, block: int, parameters: Parameters) -> NormalForm:
         if block == 2:

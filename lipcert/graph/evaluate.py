@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -92,6 +92,10 @@ class Tape:
 
     def jvp(self, tangents: Sequence[Array]) -> Array:
         """J t for one tangent (size, samples) an input; one recorded sample serves any number of tangents."""
+        return self.tangents(tangents)[self.graph.output]
+
+    def tangents(self, tangents: Sequence[Array]) -> dict[int, Array]:
+        """The tangent of every node, as `jvp` carries it."""
         given = dict(zip(self.graph.inputs, tangents, strict=True))
         t: dict[int, Array] = {}
         for position, node in self.graph.walk():
@@ -108,15 +112,21 @@ class Tape:
                 t[position] = out.reshape(node.size, -1)
             else:
                 t[position] = self._implicit_jvp(position, node, [t[p] for p in node.parents])
-        return t[self.graph.output]
+        return t
 
     def vjp(self, cotangent: Array) -> list[Array]:
         """Jᵀ c, one array an input."""
-        adjoint: dict[int, Array] = {self.graph.output: cotangent}
+        adjoint = self.adjoints({self.graph.output: cotangent})
+        samples = cotangent.shape[1]
+        return [adjoint.get(i, np.zeros((self.graph.nodes[i].size, samples))) for i in self.graph.inputs]
+
+    def adjoints(self, seeds: Mapping[int, Array]) -> dict[int, Array]:
+        """Σ_k Jᵀ c_k for every node that matters, from cotangents c_k of some nodes."""
+        adjoint = dict(seeds)
         for position, node in reversed(list(self.graph.walk())):
             if position not in adjoint or isinstance(node, Input):
                 continue
-            c = adjoint.pop(position)
+            c = adjoint[position]
             if isinstance(node, Affine):
                 parts = [a.adjoint(c) for a in node.maps]
             elif isinstance(node, Activation):
@@ -126,8 +136,7 @@ class Tape:
                 parts = self._implicit_vjp(position, c)
             for parent, part in zip(node.parents, parts, strict=True):
                 adjoint[parent] = adjoint[parent] + part if parent in adjoint else part
-        samples = cotangent.shape[1]
-        return [adjoint.get(i, np.zeros((self.graph.nodes[i].size, samples))) for i in self.graph.inputs]
+        return adjoint
 
     def jacobian(self, sample: int = 0) -> Array:
         """The Jacobian (outputs, inputs) at one sample, by the cheaper of the two sweeps."""
@@ -149,7 +158,7 @@ class Tape:
         drive = cell.jvp([np.zeros((node.size, columns)), *tangents])
         out = np.empty_like(drive)
         for k, chosen in _by_sample(cell, columns):
-            state = _state_jacobian(cell, k)
+            state = state_jacobian(cell, k)
             out[:, chosen] = np.linalg.solve(np.eye(node.size) - state, drive[:, chosen])
         return out
 
@@ -158,7 +167,7 @@ class Tape:
         cell = self.inner[position]
         solved = np.empty_like(c)
         for k, chosen in _by_sample(cell, c.shape[1]):
-            state = _state_jacobian(cell, k)
+            state = state_jacobian(cell, k)
             solved[:, chosen] = np.linalg.solve(np.eye(c.shape[0]) - state.T, c[:, chosen])
         return cell.vjp(solved)[1:]
 
@@ -186,13 +195,13 @@ def record(graph: Graph, inputs: Sequence[Array]) -> Tape:
             out = node.record.value(node.split(value(node.parent)), node.parameters)
             values[position] = out.reshape(node.size, -1)
         else:
-            inner[position] = _solve(node, [value(p) for p in node.parents])
+            inner[position] = solve(node, [value(p) for p in node.parents])
             values[position] = inner[position].output
     return Tape(graph, values, inner)
 
 
-def _solve(node: FixedPoint, parameters: list[Array]) -> Tape:
-    """The cell at s = cell(s, p): semismooth Newton, halved towards plain iteration where it does not descend."""
+def solve(node: FixedPoint, parameters: list[Array]) -> Tape:
+    """The tape of the cell at s = cell(s, p): semismooth Newton, half a plain iteration where it does not descend."""
     samples = parameters[0].shape[1]
     s = np.zeros((node.size, samples))
     tape = record(node.cell, [s, *parameters])
@@ -204,7 +213,7 @@ def _solve(node: FixedPoint, parameters: list[Array]) -> Tape:
             return tape
         step = np.zeros_like(s)
         for k in open_samples.tolist():
-            system = np.eye(node.size) - _state_jacobian(tape, k)
+            system = np.eye(node.size) - state_jacobian(tape, k)
             step[:, k] = np.linalg.lstsq(system, residual[:, k], rcond=None)[0]
         trial = s + step
         following = record(node.cell, [trial, *parameters])
@@ -222,7 +231,7 @@ def _solve(node: FixedPoint, parameters: list[Array]) -> Tape:
     )
 
 
-def _state_jacobian(cell: Tape, k: int) -> Array:
+def state_jacobian(cell: Tape, k: int) -> Array:
     """d cell / d state at sample k."""
     single = cell.sample(k)
     state, *parameters = (cell.graph.nodes[i].size for i in cell.graph.inputs)

@@ -379,6 +379,18 @@ class Convolution(LinearMap):
             out[(slice(None), slice(None), *reads)] += product.reshape(self.groups, -1, *part.shape[2:])
         return out.reshape(self.shape[1], *columns)
 
+    def patches(self) -> IntArray:
+        """The input that each kernel entry meets at each output position, −1 for padding.
+
+        Shape (groups, channels in / groups · taps, output positions): the kernel, as a matrix, times these inputs.
+        """
+        source = np.arange(self.shape[1]).reshape(self.groups, -1, *self.size)
+        index = np.full((*source.shape[:2], *self.kernel.shape[2:], *self.size_out), -1, dtype=np.int64)
+        for tap, reads, writes in self._taps:
+            at: tuple[Any, ...] = (slice(None), slice(None), *tap, *writes)
+            index[at] = source[(slice(None), slice(None), *reads)]
+        return index.reshape(self.groups, self.kernel[0].size, -1)
+
     def magnitude(self) -> LinearMap:
         return Convolution(np.abs(self.kernel), self.size, self.stride, self.dilation, self.pads, self.groups)
 
