@@ -307,9 +307,9 @@ class _Search:
         points, guess = parents.points[:, rank].copy(), parents.directions[:, rank]
         radii = self._radii(count) * 10.0 ** rng.uniform(-3.0, 0.0, count) * rng.choice([-1.0, 1.0], count)
         kind = rng.choice(4, size=count, p=[0.15, 0.1, 0.4, 0.35])
-        if self._probe is not None:
-            switched = np.flatnonzero(kind >= 3)
-            one = int(rng.choice(rank[switched])) if switched.size else 0
+        switched = np.flatnonzero(kind >= 3)
+        if self._probe is not None and switched.size:
+            one = int(rng.choice(rank[switched]))
             points[:, switched] = self._switched(parents.points[:, one], switched.size)
             guess = guess.copy()
             guess[:, switched] = parents.directions[:, [one]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from pathlib import Path
 
 import numpy as np
@@ -171,3 +172,16 @@ def test_controller_figures(shared_data: Path, name: str, upper: float, ratio: f
     importer = pytest.importorskip("lipcert.importer")
     graph = importer.load(shared_data / "onnx" / f"{name}.onnx", check=False)
     assert ratio * upper <= lower_bound(graph, time_limit=5.0).value <= upper
+
+
+@pytest.mark.parametrize("name", ["cifar_deep_kw", "resnet_2b", "Convnet_maxpool"])
+def test_large_networks(shared_data: Path, name: str) -> None:
+    """Thousands of neurons: a proven bound about within the time limit."""
+    importer = pytest.importorskip("lipcert.importer")
+    graph = importer.load(shared_data / "onnx" / f"{name}.onnx", check=False)
+    started = time.perf_counter()
+    found = lower_bound(graph, time_limit=1.0)
+    assert time.perf_counter() - started < 20.0
+    x, d, h = found.witness.point, found.witness.direction, 1e-9
+    quotient = np.linalg.norm(forward(graph, x + h * d) - forward(graph, x)) / (h * np.linalg.norm(d))
+    assert found.value == pytest.approx(quotient, rel=1e-3)
