@@ -1,0 +1,164 @@
+"""Measure the native solver: time, iterations, gap, rate against this machine's matrix products, peak memory.
+
+    python benchmarks/solver.py [NAME …] [--tolerance 1e-6] [--repeat 3] [--data ../shared/data]
+
+prints a Markdown table. Names: see `NETWORKS`; without names all but the largest (4x500) are measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import statistics
+import time
+import tracemalloc
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lipcert.constraints.interconnection import lower
+from lipcert.graph import build as nn
+from lipcert.importer import load
+from lipcert.norms import Norm
+from lipcert.sdp.outcome import SolverOptions
+from lipcert.sdp.problem import compress_inputs, subproblems
+from lipcert.sdp.solvers.interior_point import Shape, reduced, solve
+
+if TYPE_CHECKING:
+    from lipcert.graph.nodes import Graph
+    from lipcert.sdp.problem import Problem
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network by its file in the data folder (or the widths of a random ReLU network) and the norms to bound."""
+
+    file: str = ""
+    widths: tuple[int, ...] = ()
+    norm: Norm = Norm.L2
+    output: int | None = None
+
+    def problem(self, data: Path) -> Problem:
+        """The SDP, with ℓ2 inputs compressed."""
+        system = lower(self.graph(data))
+        if self.output is not None:
+            return list(subproblems(system, self.norm, Norm.LINF))[self.output]
+        problem = next(subproblems(system, self.norm, Norm.L2))
+        return compress_inputs(problem) if self.norm is Norm.L2 else problem
+
+    def graph(self, data: Path) -> Graph:
+        """The network."""
+        if self.file.endswith(".npz"):
+            with np.load(data / self.file) as arrays:
+                weights = [arrays[f"W{i}"].astype(np.float64) for i in range(len(arrays.files))]
+            layers = [part for w in weights for part in (nn.linear(w), nn.maxmin())]
+            return nn.sequential(*layers[:-1])
+        if self.file:
+            return load(next(data.glob(self.file)))
+        rng = np.random.default_rng(0)
+        layers = [
+            part
+            for a, b in itertools.pairwise(self.widths)
+            for part in (nn.linear(rng.standard_normal((b, a)) * np.sqrt(2 / a)), nn.relu())
+        ]
+        return nn.sequential(*layers[:-1])
+
+
+NETWORKS = {
+    "l2_2fc_16": Network("maxmin_mnist/l2_2fc_16.npz"),
+    "l2_2fc_32": Network("maxmin_mnist/l2_2fc_32.npz"),
+    "l2_5fc_32": Network("maxmin_mnist/l2_5fc_32.npz"),
+    "l2_8fc_32": Network("maxmin_mnist/l2_8fc_32.npz"),
+    "l2_2fc_16 linf": Network("maxmin_mnist/l2_2fc_16.npz", norm=Norm.LINF, output=8),
+    "l2_5fc_32 linf": Network("maxmin_mnist/l2_5fc_32.npz", norm=Norm.LINF, output=8),
+    "cartpole": Network("onnx/*cartpole*.onnx"),
+    "gcas": Network("onnx/*gcas*.onnx"),
+    "lindex": Network("onnx/*lindex*.onnx"),
+    "ACASXU 1_1": Network("onnx/*ACASXU*1_1*.onnx"),
+    "ACASXU 2_3": Network("onnx/*ACASXU*2_3*.onnx"),
+    "mnist 256x2": Network("onnx/*256x2*.onnx"),
+    "4x256": Network(widths=(784, 256, 256, 256, 256, 10)),
+    "4x500": Network(widths=(784, 500, 500, 500, 500, 10)),
+}
+
+
+def product_rate(size: int = 1500) -> float:
+    """Floating-point operations a second of a matrix product, the best of three."""
+    a = np.random.default_rng(0).standard_normal((size, size))
+    best = np.inf
+    for _ in range(4):
+        start = time.perf_counter()
+        a @ a
+        best = min(best, time.perf_counter() - start)
+    return float(2 * size**3 / best)
+
+
+def operations(problem: Problem) -> float:
+    """Floating-point operations of matrix products and factorisations in one iteration."""
+    form, _ = reduced(problem)
+    p, columns = form.W.shape
+    trapezoids = 0.0
+    schur = 0.0
+    for block, top in Shape.of(form).blocks:
+        width = block.stop - block.start
+        trapezoids += 2.0 * p * (p - top) * width
+        schur += 4.0 * width * (p - top) * block.stop
+    return 5 * trapezoids + schur + 6.0 * p**3 + p**2 * columns + 5 * p**3 / 3 + form.variables**3 / 3
+
+
+def peak_memory(problem: Problem, iterations: int = 2) -> int:
+    """Bytes allocated at most by a solve of a few iterations."""
+    tracemalloc.start()
+    try:
+        solve(problem, SolverOptions(max_iterations=iterations))
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def measure(name: str, data: Path, tolerance: float, repeat: int, rate: float) -> str:
+    """One row of the table: medians over `repeat` runs."""
+    problem = NETWORKS[name].problem(data)
+    seconds, cpu = [], []
+    for _ in range(repeat):
+        clock = time.process_time()
+        outcome = solve(problem, SolverOptions(tolerance=tolerance))
+        cpu.append(time.process_time() - clock)
+        seconds.append(outcome.seconds)
+    wall = statistics.median(seconds)
+    achieved = operations(problem) * outcome.iterations / wall
+    size = problem.column.size
+    memory = peak_memory(problem) / (8.0 * size**2)
+    return (
+        f"| {name} | {problem.row.size} | {size} | {outcome.bound:.8g} | {outcome.status.value} | {outcome.iterations} "
+        f"| {outcome.gap:.1e} | {wall:.3f} | {statistics.median(cpu):.3f} | {achieved / 1e9:.1f} "
+        f"| {100 * achieved / rate:.0f} % | {memory:.1f} |"
+    )
+
+
+def main() -> None:
+    """Measure the networks named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help=", ".join(NETWORKS))
+    parser.add_argument("--tolerance", type=float, default=1e-6)
+    parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data")
+    arguments = parser.parse_args()
+    rate = product_rate()
+    load_average = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+    print(f"{os.cpu_count()} cores, load {load_average:.1f}, matrix product {rate / 1e9:.1f} GF/s\n")
+    print(
+        "| network | channels | columns N | bound | status | iterations | gap | wall s | CPU s | GF/s | of product | N² |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|")
+    for name in arguments.names or [name for name in NETWORKS if name != "4x500"]:
+        if not NETWORKS[name].widths and not arguments.data.is_dir():
+            continue
+        print(measure(name, arguments.data, arguments.tolerance, arguments.repeat, rate), flush=True)
+
+
+if __name__ == "__main__":
+    main()
