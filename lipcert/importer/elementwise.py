@@ -88,10 +88,11 @@ class Lanes:
         return sp.csr_array((values, (row, columns)), shape=(self.size, int(offsets[-1])))
 
 
-def resolve(builder: GraphBuilder, position: int) -> Lanes:
-    """A node through all affine nodes that act number by number, data movement included."""
+def resolve(builder: GraphBuilder, position: int, stop: frozenset[int] = frozenset()) -> Lanes:
+    """A node through all affine nodes that act number by number, data movement included, up to the nodes `stop`."""
     node = builder.nodes[position]
-    entries = [_row_entries(a) for a in node.maps] if isinstance(node, Affine) else [None]
+    through = isinstance(node, Affine) and position not in stop
+    entries = [_row_entries(a) for a in node.maps] if through and isinstance(node, Affine) else [None]
     if any(entry is None for entry in entries):
         return Lanes(((position, np.arange(node.size), np.ones(node.size)),), np.zeros(node.size))
     assert isinstance(node, Affine)
@@ -101,7 +102,7 @@ def resolve(builder: GraphBuilder, position: int) -> Lanes:
     for parent, entry in zip(node.parents, entries, strict=True):
         assert entry is not None
         index, value = entry
-        below = resolve(builder, parent)
+        below = resolve(builder, parent, stop)
         shift = shift + value * below.shift[index]
         terms += [(p, i[index], value * s[index]) for p, i, s in below.terms]
         rounded = rounded or below.rounded
@@ -114,6 +115,16 @@ def resolve(builder: GraphBuilder, position: int) -> Lanes:
         else:
             merged.append((p, i, s))
     return Lanes(tuple(term for term in merged if term[2].any()), shift, rounded)
+
+
+def _chain(builder: GraphBuilder, position: int) -> frozenset[int]:
+    """The node and the nodes that `resolve` goes through below it."""
+    found = {position}
+    node = builder.nodes[position]
+    if isinstance(node, Affine) and all(_row_entries(a) is not None for a in node.maps):
+        for parent in node.parents:
+            found |= _chain(builder, parent)
+    return frozenset(found)
 
 
 def _row_entries(a: LinearMap) -> tuple[IntArray, Array] | None:
@@ -192,8 +203,10 @@ class Elementwise:
         node: object = self.builder.nodes[position]
         return node if isinstance(node, (Activation, Unproven)) and node.kind == kind else None
 
-    def _argument(self, lanes: Lanes, *kinds: str) -> tuple[Any, Lanes, Array] | None:
-        """For γ·f(z) + ζ with f one of `kinds`: the node of f, z as lanes, γ."""
+    def _argument(
+        self, lanes: Lanes, *kinds: str, stop: frozenset[int] = frozenset()
+    ) -> tuple[Any, Lanes, Array] | None:
+        """For γ·f(z) + ζ with f one of `kinds`: the node of f, z as lanes over the nodes `stop` or lower ones, γ."""
         term = lanes.single()
         if term is None:
             return None
@@ -204,8 +217,16 @@ class Elementwise:
             or node.size != _parent_size(self, node)
         ):
             return None
-        inner = _taken(resolve(self.builder, node.parents[0]), term[1])
+        inner = _taken(resolve(self.builder, node.parents[0], stop), term[1])
         return node, inner, term[2]
+
+    def _multiple(self, a: int, of: tuple[int, IntArray, Array] | None) -> Array | None:
+        """α where a = α times the numbers of the term `of`."""
+        lanes = resolve(self.builder, a, frozenset({of[0]})) if of is not None else None
+        term = lanes.single() if lanes is not None else None
+        if lanes is None or term is None or of is None or lanes.shift.any() or not _same_lane(term, of):
+            return None
+        return term[2]
 
     # ---- products
 
@@ -217,38 +238,34 @@ class Elementwise:
                 found = self._known_product(first, second, channel, name)
             if found is not None:
                 return found
-        power = self._power_product(resolve(self.builder, a), resolve(self.builder, b), name)
-        if power is not None:
-            return power
+            power = self._power_product(first, second, name)
+            if power is not None:
+                return power
         return self.unproven("product", (a, b), "a product of two signals has no bounded slope", name)
 
     def _known_product(self, a: int, b: int, channel: IntArray | None, name: str) -> int | None:
-        """a·b for a = α·x and b = γ·f(δ·x) + ζ, where the table knows the product."""
-        linear, outer = resolve(self.builder, a), resolve(self.builder, b)
-        x = linear.single()
-        found = self._argument(
-            outer, "sigmoid", "erf", "tanh", "hard_sigmoid", "clip", "sign", "softplus", "sin", "cos"
-        )
-        if x is None or found is None or linear.shift.any():
+        """a·b for a = α·x and b = γ·f(δ·x + ε) + ζ, where the table knows the product."""
+        # x is the nearest node that both depend on, so that its bias does not matter
+        stop = _chain(self.builder, a)
+        outer = resolve(self.builder, b, stop)
+        kinds = ("sigmoid", "erf", "tanh", "hard_sigmoid", "clip", "sign")
+        found = self._argument(outer, *kinds, stop=stop)
+        if found is None:
             return None
         node, inner, gamma = found
-        alpha, zeta = x[2], outer.shift
-        if linear.rounded or outer.rounded or inner.rounded:
+        zeta = outer.shift
+        if outer.rounded or inner.rounded:
             self._idealise(f"{name}: quotients of constants inside this activation are rounded to float64")
-        if node.kind == "sin" and self._argument(linear, "sin") is not None:
-            other = self._argument(linear, "sin")
-            assert other is not None
-            if zeta.any() or not _same(other[1], inner):
-                return None
-            return self.scaled(self.apply("sin_squared", self._node(inner), channel, name), other[2] * gamma)
+        gate = bool(np.array_equal(zeta, gamma))
         if node.kind == "tanh" and not zeta.any():
-            return self._mish(x, inner, gamma, channel, name)
-        if node.kind == "tanh" and np.array_equal(zeta, gamma) and len(inner.terms) == 2:
-            return self._gelu_tanh(x, inner, gamma, channel, name)
-        z = inner.single()
-        if z is None or not _same_lane(z, x):
+            return self._mish(a, inner, gamma, channel, name)
+        if node.kind == "tanh" and gate and len(inner.terms) == 2:
+            return self._gelu_tanh(a, inner, gamma, channel, name)
+        x = inner.single()
+        alpha = self._multiple(a, x)
+        if x is None or alpha is None:
             return None
-        delta, shift = z[2], inner.shift
+        delta, shift = x[2], inner.shift
         base = self.gather(x[0], x[1])
         if node.kind == "clip" and not zeta.any():
             low, high = (np.broadcast_to(node.parameters[key], gamma.shape) for key in ("low", "high"))
@@ -264,67 +281,65 @@ class Elementwise:
             return None
         if node.kind == "sigmoid" and not zeta.any():
             return self.scaled(self.apply("silu", base, channel, name, beta=delta), alpha * gamma)
-        if node.kind == "tanh" and np.array_equal(zeta, gamma):
+        if node.kind == "tanh" and gate:
             return self.scaled(self.apply("silu", base, channel, name, beta=2.0 * delta), 2.0 * alpha * gamma)
-        if node.kind == "erf" and np.array_equal(zeta, gamma):
+        if node.kind == "erf" and gate:
             return self.scaled(self.apply("gelu", base, channel, name, rate=delta), 2.0 * alpha * gamma)
         if node.kind == "sign" and not zeta.any():
             return self.scaled(self.apply("abs", base, channel, name), alpha * gamma * np.sign(delta))
         return None
 
-    def _mish(
-        self, x: tuple[int, IntArray, Array], inner: Lanes, gamma: Array, channel: IntArray | None, name: str
-    ) -> int | None:
+    def _mish(self, a: int, inner: Lanes, gamma: Array, channel: IntArray | None, name: str) -> int | None:
         """αx·γ·tanh(softplus(δx)) = (αγ/δ)·mish(δx)."""
-        found = self._argument(inner, "softplus")
+        found = self._argument(inner, "softplus", stop=_chain(self.builder, a))
         if found is None or inner.shift.any() or not (found[2] == 1.0).all() or found[1].shift.any():
             return None
-        z = found[1].single()
-        if z is None or not _same_lane(z, x) or not (found[0].parameters["beta"] == 1.0).all():
+        x = found[1].single()
+        alpha = self._multiple(a, x)
+        if x is None or alpha is None or not (found[0].parameters["beta"] == 1.0).all():
             return None
-        mish = self.apply("mish", self.scaled(self.gather(x[0], x[1]), z[2]), channel, name)
-        return self.scaled(mish, x[2] / z[2] * gamma)
+        mish = self.apply("mish", self.scaled(self.gather(x[0], x[1]), x[2]), channel, name)
+        return self.scaled(mish, alpha / x[2] * gamma)
 
-    def _gelu_tanh(
-        self, x: tuple[int, IntArray, Array], inner: Lanes, gamma: Array, channel: IntArray | None, name: str
-    ) -> int | None:
+    def _gelu_tanh(self, a: int, inner: Lanes, gamma: Array, channel: IntArray | None, name: str) -> int | None:
         """αx·γ(1 + tanh(√(2/π)(δx + 0.044715 (δx)³))) = (2αγ/δ)·gelu(δx)."""
         cubic = next((t for t in inner.terms if self._of(t[0], "power")), None)
         linear = next((t for t in inner.terms if t is not cubic), None)
-        if inner.shift.any() or cubic is None or linear is None:
+        alpha = self._multiple(a, linear)
+        if inner.shift.any() or cubic is None or linear is None or alpha is None:
             return None
         cube: Any = self.builder.nodes[cubic[0]]
-        z = _taken(resolve(self.builder, cube.parents[0]), cubic[1])
-        term = z.single()
+        z = _taken(resolve(self.builder, cube.parents[0], frozenset({linear[0]})), cubic[1])
+        x = z.single()
         root = np.sqrt(2.0 / np.pi)
         if (
             cube.exponent != 3.0
-            or term is None
+            or x is None
             or z.shift.any()
-            or not (_same_lane(term, x) and _same_lane(linear, x))
-            or not np.allclose(linear[2], root * term[2], rtol=_TOLERANCE)
+            or not _same_lane(x, linear)
+            or not np.allclose(linear[2], root * x[2], rtol=_TOLERANCE)
             or not np.allclose(cubic[2], root * 0.044715, rtol=_TOLERANCE)
         ):
             return None
         self._idealise(f"{name}: √(2/π) and 0.044715 of the tanh form of GELU are taken as exact numbers")
-        gelu = self.apply("gelu_tanh", self.scaled(self.gather(x[0], x[1]), term[2]), channel, name)
-        return self.scaled(gelu, 2.0 * x[2] / term[2] * gamma)
+        gelu = self.apply("gelu_tanh", self.scaled(self.gather(x[0], x[1]), x[2]), channel, name)
+        return self.scaled(gelu, 2.0 * alpha / x[2] * gamma)
 
-    def _power_product(self, x: Lanes, y: Lanes, name: str) -> int | None:
-        """xᵖ·xᑫ as a power, so that x·x·x is x³."""
-        parts = []
-        for lanes in (x, y):
-            found = self._argument(lanes, "power")
-            if lanes.shift.any():
-                return None
-            if found is not None:
-                parts.append((found[1], found[0].exponent, found[2]))
-            else:
-                parts.append((lanes, 1.0, np.ones(lanes.size)))
-        if not _same(parts[0][0], parts[1][0]):
+    def _power_product(self, a: int, b: int, name: str) -> int | None:
+        """a·b for b = γ·(δx)ᵏ and a = αx, as (αγ/δ)·(δx)ᵏ⁺¹, so that x·x·x is x³."""
+        if a == b:
+            return self.power(a, 2.0, None, name)
+        stop = _chain(self.builder, a)
+        outer = resolve(self.builder, b, stop)
+        found = self._argument(outer, "power", stop=stop)
+        if found is None or outer.shift.any() or found[1].shift.any():
             return None
-        node = self.power(self._node(parts[0][0]), parts[0][1] + parts[1][1], None, name)
-        return self.scaled(node, parts[0][2] * parts[1][2])
+        x = found[1].single()
+        alpha = self._multiple(a, x)
+        if x is None or alpha is None:
+            return None
+        node = self.power(self._node(found[1]), found[0].exponent + 1.0, None, name)
+        return self.scaled(node, alpha / x[2] * found[2])
 
     def power(self, a: int, exponent: float, channel: IntArray | None, name: str) -> int:
         """a to a constant power."""
@@ -374,22 +389,23 @@ class Elementwise:
 
     def quotient(self, a: int, b: int, channel: IntArray | None, name: str) -> int:
         """a/b: x/(c + |x|) and x/(1 + e^(−x)) are known."""
-        top, bottom = resolve(self.builder, a), resolve(self.builder, b)
-        x = top.single()
-        found = self._argument(bottom, "abs", "exp")
-        if found is not None and x is not None and not top.shift.any() and not found[1].shift.any():
-            node, inner, gamma = found
-            z = inner.single()
-            if z is not None and _same_lane(z, x):
-                base = self.gather(x[0], x[1])
-                if node.kind == "abs" and (gamma > 0).all() and (bottom.shift > 0).all():
-                    # αx/(ζ + γ|δx|) = (α/(ζs))·softsign(s·x) with s = γ|δ|/ζ
-                    s = gamma * np.abs(z[2]) / bottom.shift
-                    return self.scaled(
-                        self.apply("softsign", self.scaled(base, s), channel, name), x[2] / (bottom.shift * s)
-                    )
-                if node.kind == "exp" and (bottom.shift == 1.0).all() and (gamma == 1.0).all():
-                    return self.scaled(self.apply("silu", base, channel, name, beta=-z[2]), x[2])
+        stop = _chain(self.builder, a)
+        bottom = resolve(self.builder, b, stop)
+        found = self._argument(bottom, "abs", "exp", stop=stop)
+        x = found[1].single() if found is not None else None
+        alpha = self._multiple(a, x)
+        if found is not None and x is not None and alpha is not None and not found[1].shift.any():
+            node, _, gamma = found
+            base = self.gather(x[0], x[1])
+            if node.kind == "abs" and (gamma > 0).all() and (bottom.shift > 0).all():
+                # αx/(ζ + γ|δx|) = (α/(ζs))·softsign(s·x) with s = γ|δ|/ζ
+                s = gamma * np.abs(x[2]) / bottom.shift
+                if (s != 1.0).any():
+                    self._idealise(f"{name}: quotients of constants inside this activation are rounded to float64")
+                softsign = self.apply("softsign", self.scaled(base, s), channel, name)
+                return self.scaled(softsign, alpha / (bottom.shift * s))
+            if node.kind == "exp" and (bottom.shift == 1.0).all() and (gamma == 1.0).all():
+                return self.scaled(self.apply("silu", base, channel, name, beta=-x[2]), alpha)
         return self.unproven("quotient", (a, b), "division by a signal has no bounded slope", name)
 
     def reciprocal(self, a: int, numerator: Array | float, channel: IntArray | None, name: str) -> int:
@@ -550,20 +566,20 @@ class Elementwise:
         soft = next((k for k in d.terms if self._of(k[0], "softplus")), None)
         line = next((k for k in d.terms if k is not soft), None)
         switch = t.single()
-        if soft is None or line is None or len(d.terms) != 2 or d.shift.any() or switch is None:
+        if soft is None or line is None or len(d.terms) != 2 or switch is None:
             return None
         node: Any = self.builder.nodes[soft[0]]
-        inner = _taken(resolve(self.builder, node.parents[0]), soft[1]).single()
-        beta = node.parameters["beta"]
-        if inner is None or not (inner[0] == line[0] == switch[0]) or not (beta == beta[0]).all():
+        argument = _taken(resolve(self.builder, node.parents[0]), soft[1])
+        inner, beta = argument.single(), node.parameters["beta"]
+        if inner is None or not (beta == beta[0]).all() or not (_same_lane(inner, line) and _same_lane(inner, switch)):
             return None
+        # the argument of softplus where the switch is
+        theta = beta[0] * (argument.shift - inner[2] * t.shift / switch[2])
         rate = beta[0] * inner[2]
-        theta = -t.shift / switch[2] * rate
         if (
-            np.array_equal(inner[1], line[1])
-            and np.array_equal(inner[1], switch[1])
-            and (switch[2] * rate > 0).all()
+            (switch[2] * rate > 0).all()
             and np.allclose(-soft[2] * inner[2], line[2], rtol=_TOLERANCE)
+            and np.allclose(d.shift * inner[2], line[2] * argument.shift, rtol=_TOLERANCE, atol=_TOLERANCE)
             and (theta >= 15.0).all()
         ):
             self._idealise(
@@ -578,25 +594,26 @@ class Elementwise:
         found = self._argument(t, "abs")
         sign = next((k for k in d.terms if self._of(k[0], "sign")), None)
         line = next((k for k in d.terms if k is not sign), None)
-        if found is None or sign is None or line is None or len(d.terms) != 2 or d.shift.any():
+        if found is None or sign is None or line is None or len(d.terms) != 2:
             return None
         x = found[1].single()
         node: Any = self.builder.nodes[sign[0]]
         inner = _taken(resolve(self.builder, node.parents[0]), sign[1])
         z = inner.single()
-        if x is None or z is None or found[1].shift.any() or inner.shift.any():
+        if x is None or z is None or not (_same_lane(x, z) and _same_lane(x, line)):
             return None
-        lambd, slope = -t.shift / found[2], line[2] / x[2]
+        # with z = |·|'s argument: the branch is slope·(z − lambd·sign z), and sign has a positive multiple of z
+        lambd, slope, ratio = -t.shift / found[2], line[2] / x[2], z[2] / x[2]
         if (
-            _same_lane(x, z)
-            and _same_lane(x, line)
-            and (x[2] * z[2] > 0).all()
+            (ratio > 0).all()
             and (found[2] > 0).all()
             and (lambd >= 0).all()
             and np.allclose(-sign[2], lambd * slope, rtol=_TOLERANCE)
+            and np.allclose(d.shift, slope * found[1].shift, rtol=_TOLERANCE)
+            and np.allclose(inner.shift, ratio * found[1].shift, rtol=_TOLERANCE)
         ):
-            base = self.scaled(self.gather(x[0], x[1]), x[2])
-            return self.scaled(self.apply("softshrink", base, None, name, lambd=lambd), slope)
+            shrunk = self.apply("softshrink", self._node(found[1]), None, name, lambd=lambd)
+            return self.scaled(shrunk, slope)
         return None
 
 

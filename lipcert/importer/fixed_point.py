@@ -6,120 +6,145 @@ Only the cell is read; ONNX Runtime runs the function (lipcert.fixedpoint, NAME)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 
 import numpy as np
 import onnx
 
-from lipcert.errors import InvalidModel, UnsupportedModel
-from lipcert.graph.nodes import GraphBuilder
-from lipcert.importer.registry import Deferred, State, Tensor, Value, describe_node
+from lipcert.errors import InvalidModel, LipcertError, UnsupportedModel
+from lipcert.graph.nodes import Graph, GraphBuilder
+from lipcert.importer.activations import materialise, settle
+from lipcert.importer.normalise import sort
+from lipcert.importer.registry import Call, Deferred, Equation, State, Tensor, Value, describe_node
 from lipcert.importer.walk import run
 
-Functions = dict[tuple[str, str], onnx.FunctionProto]
+FIXED_POINT, CELL = "lipcert.fixedpoint", "lipcert.cell"
 
 
-def caller(functions: Functions) -> Callable[[onnx.NodeProto, Sequence[Value | None], State], list[Value]]:
-    """The handler of calls in the domain lipcert.fixedpoint."""
+def calls(functions: Mapping[tuple[str, str], onnx.FunctionProto]) -> dict[str, Call]:
+    """What interprets the calls of implicit layers, given the functions of the model."""
 
     def call(node: onnx.NodeProto, operands: Sequence[Value | None], state: State) -> list[Value]:
         where = describe_node(node, state.file)
-        cell = functions.get(("lipcert.cell", node.op_type))
+        cell = functions.get((CELL, node.op_type))
         if cell is None:
             raise UnsupportedModel(
                 f"the equation of the implicit layer is missing: there is no function lipcert.cell.{node.op_type}",
                 where=where,
                 advice="attach the cell as a model-local function; docs/implicit says how",
             )
-        return [_fixed_point(node, cell, operands, state, where)]
+        return [_Layer(node, cell, operands, state, where).solution()]
 
-    return call
-
-
-def _fixed_point(
-    node: onnx.NodeProto, cell: onnx.FunctionProto, operands: Sequence[Value | None], state: State, where: str
-) -> Tensor:
-    inputs = list(cell.input)
-    if len(inputs) != len(operands) + 1 or len(cell.output) != 1:
-        raise InvalidModel(
-            f"the cell takes {len(inputs)} inputs where the call has {len(operands)} and the state", where=where
-        )
-    signals = [
-        (name, value) for name, value in zip(inputs[1:], operands, strict=True) if isinstance(value, (Tensor, Deferred))
-    ]
-    if not signals:
-        raise UnsupportedModel("the implicit layer does not depend on the input", where=where)
-    parents = [_tensor(value, state) for _, value in signals]
-    constants = {name: value for name, value in zip(inputs[1:], operands, strict=True) if isinstance(value, np.ndarray)}
-    shape = _state_shape(cell, constants, [(n, p) for (n, _), p in zip(signals, parents, strict=True)], state, where)
-    builder = GraphBuilder()
-    values: dict[str, Value] = dict(constants)
-    values[inputs[0]] = Tensor(builder.input(int(np.prod(shape)), "state"), shape, parents[0].dtype)
-    for (name, _), parent in zip(signals, parents, strict=True):
-        values[name] = Tensor(builder.input(parent.size, name), parent.shape, parent.dtype)
-    from lipcert.importer.activations import settle
-
-    result = _walk(cell, builder, state, values, where)
-    if result.shape != shape and result.size != int(np.prod(shape)):
-        raise InvalidModel(f"the cell maps a state of shape {shape} to {result.shape}", where=where)
-    graph = settle(builder.finish(result.position), state)
-    position = state.builder.fixed_point([parent.position for parent in parents], graph, node.name)
-    return Tensor(position, result.shape, parents[0].dtype)
+    return {FIXED_POINT: call}
 
 
-def _walk(
-    cell: onnx.FunctionProto, builder: GraphBuilder, state: State, values: dict[str, Value], where: str
-) -> Tensor:
-    """Run the cell's nodes into a builder of its own."""
-    opset = next((o.version for o in cell.opset_import if o.domain in ("", "ai.onnx")), state.opset)
+class _Layer:
+    """One call: its cell with constants bound, and its signals."""
+
+    def __init__(
+        self,
+        node: onnx.NodeProto,
+        cell: onnx.FunctionProto,
+        operands: Sequence[Value | None],
+        state: State,
+        where: str,
+    ) -> None:
+        if len(cell.input) != len(operands) + 1 or len(cell.output) != 1:
+            raise InvalidModel(
+                f"the cell takes {len(cell.input)} inputs and gives {len(cell.output)} outputs where the call has "
+                f"{len(operands)} inputs and one state",
+                where=where,
+            )
+        self.node, self.state, self.where = node, state, where
+        self.output = cell.output[0]
+        self.graph = _bound(cell, node, where)
+        self.opset = next((o.version for o in cell.opset_import if o.domain in ("", "ai.onnx")), state.opset)
+        self.name, *names = cell.input
+        self.constants: dict[str, Value] = {}
+        self.signals: dict[str, Tensor] = {}
+        self.outer: list[str] = []
+        for name, outer, value in zip(names, node.input, operands, strict=True):
+            if isinstance(value, np.ndarray):
+                self.constants[name] = value
+            elif value is not None:
+                self.signals[name] = materialise(value, state) if isinstance(value, Deferred) else value
+                self.outer.append(outer)
+        if not self.signals:
+            raise UnsupportedModel("the implicit layer does not depend on the input", where=where)
+
+    def solution(self) -> Tensor:
+        """The solution as a node of the graph."""
+        for shape in self._candidates():
+            try:
+                cell = self._cell(shape)
+            except LipcertError as error:
+                reason = error
+            else:
+                if cell is not None:
+                    parents = [signal.position for signal in self.signals.values()]
+                    position = self.state.builder.fixed_point(parents, cell, self.node.name)
+                    self.state.equations.append(Equation(self.node.output[0], tuple(self.outer), cell))
+                    return Tensor(position, shape, next(iter(self.signals.values())).dtype)
+                reason = InvalidModel("the cell does not give back the shape of its state", where=self.where)
+        raise reason
+
+    def _cell(self, shape: tuple[int, ...]) -> Graph | None:
+        """The cell on a state of this shape; None where it gives back another."""
+        builder = GraphBuilder()
+        dtype = next(iter(self.signals.values())).dtype
+        values = dict(self.constants)
+        values[self.name] = Tensor(builder.input(prod(shape), "state"), shape, dtype)
+        for name, signal in self.signals.items():
+            values[name] = Tensor(builder.input(signal.size, name), signal.shape, signal.dtype)
+        inner = State(builder, self.state.file, self.opset, self.state.calls)
+        run(self.graph, inner, values)
+        result = values.get(self.output)
+        if result is None:
+            raise InvalidModel(f"the cell never computes its output {self.output!r}", where=self.where)
+        if isinstance(result, np.ndarray):
+            raise InvalidModel("the cell does not depend on its state", where=self.where)
+        if result.shape != shape:
+            return None
+        last = materialise(result, inner) if isinstance(result, Deferred) else result
+        cell = settle(builder.finish(last.position), inner)
+        for text in cell.idealisations:
+            self.state.idealise(text)
+        return Graph(cell.nodes, cell.inputs, cell.output)
+
+    def _candidates(self) -> Iterator[tuple[int, ...]]:
+        """Shapes that the state may have, for ONNX does not say: the cell must give the state's shape back."""
+        shapes = [signal.shape for signal in self.signals.values()]
+        stored = [
+            a.t.dims for n in self.graph.node if n.op_type == "Constant" for a in n.attribute if a.name == "value"
+        ]
+        arrays = [value.shape for value in self.constants.values()]
+        widths = sorted({int(d) for shape in (*shapes, *arrays, *stored) for d in shape if 0 < d <= 2**20})
+        # the likeliest last: its error is the one to report
+        tried = {*shapes}
+        for batch in {shape[:1] for shape in shapes} | {()}:
+            for rest in {shape[2:] for shape in shapes} | {()}:
+                tried |= {(*batch, width, *rest) for width in widths}
+        yield from sorted(tried - set(shapes), key=lambda s: (len(s), s))
+        yield from shapes
+
+
+def _bound(cell: onnx.FunctionProto, call: onnx.NodeProto, where: str) -> onnx.GraphProto:
+    """The nodes of a function in order, attributes that refer to those of the call replaced by their values."""
+    given = {a.name: a for a in (*cell.attribute_proto, *call.attribute)}
     graph = onnx.GraphProto()
     graph.node.extend(cell.node)
-    inner = State(builder, state.file, opset)
-    run(graph, inner, values)
-    for text in inner.idealisations:
-        state.idealise(text)
-    result = values.get(cell.output[0])
-    if result is None or isinstance(result, np.ndarray):
-        raise InvalidModel("the cell does not depend on its state", where=where)
-    return _tensor(result, inner)
-
-
-def _state_shape(
-    cell: onnx.FunctionProto,
-    constants: dict[str, np.ndarray],
-    signals: list[tuple[str, Tensor]],
-    state: State,
-    where: str,
-) -> tuple[int, ...]:
-    """The shape of the state: the one that the cell gives back. Found by evaluating the cell on candidate shapes."""
-    from onnx.reference import ReferenceEvaluator
-
-    widths = {d for array in constants.values() for d in array.shape} | {d for _, t in signals for d in t.shape}
-    candidates = [t.shape for _, t in signals]
-    candidates += [(1, d) for d in sorted(widths)] + [(d,) for d in sorted(widths)]
-    evaluator: Any = ReferenceEvaluator(cell)
-    for shape in candidates:
-        given = {cell.input[0]: np.zeros(shape, np.float32)}
-        given |= {name: np.zeros(t.shape, np.float32) for name, t in signals}
-        given |= {
-            name: value.astype(np.float32) if value.dtype.kind == "f" else value for name, value in constants.items()
-        }
-        try:
-            result = evaluator.run(None, given)[0]
-        except Exception:  # a shape that does not fit; the evaluator raises many types
-            continue
-        if np.asarray(result).shape == shape:
-            return tuple(shape)
-    raise UnsupportedModel(
-        "the shape of the state of the implicit layer could not be found", where=where, advice="see docs/implicit"
-    )
-
-
-def _tensor(value: Value, state: State) -> Tensor:
-    if isinstance(value, Deferred):
-        from lipcert.importer.activations import materialise
-
-        return materialise(value, state)
-    assert isinstance(value, Tensor)
-    return value
+    for node in graph.node:
+        for k in reversed(range(len(node.attribute))):
+            name, reference = node.attribute[k].name, node.attribute[k].ref_attr_name
+            if not reference:
+                continue
+            if reference in given:
+                node.attribute[k].CopyFrom(given[reference])
+                node.attribute[k].name = name
+            else:
+                # an attribute that is not given takes the default of the op
+                del node.attribute[k]
+    graph.input.extend(onnx.ValueInfoProto(name=name) for name in cell.input)
+    sort(graph, where)
+    return graph

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from lipcert.arrays import Array
 from lipcert.graph.linear_maps import Convolution, Dense, Diagonal, Index, LinearMap, Sparse, identity
+from lipcert.graph.nodes import Affine
 from lipcert.importer.registry import Context, Deferred, Tensor, Value, handles
 
 UNIT = 2.0**-53
@@ -56,18 +57,26 @@ def add(ctx: Context) -> Value:
     signs = [1.0, -1.0] if ctx.node.op_type == "Sub" else [1.0] * count
     terms: list[tuple[Tensor, LinearMap]] = []
     bias = np.zeros(shape)
-    size = int(np.prod(shape))
     for k, (value, sign) in enumerate(zip(values, signs, strict=True)):
         if isinstance(value, np.ndarray):
             bias = bias + sign * np.broadcast_to(weights(ctx, k), shape)
         else:
-            assert isinstance(value, Tensor)
-            signal = broadcast(ctx, value, shape)
-            terms.append((signal, identity(size) if sign > 0 else Diagonal(np.full(size, -1.0))))
-    total = ctx.affine(terms, shape, bias)
+            terms.append(_branch(ctx, broadcast(ctx, ctx.tensor(k), shape), sign))
+    total = ctx.shift(ctx.affine(terms, shape), bias)
     if ctx.node.op_type == "Mean":
         return _divided(ctx, total, float(count))
     return total
+
+
+def _branch(ctx: Context, x: Tensor, sign: float) -> tuple[Tensor, LinearMap]:
+    """±x as a term of a sum: by the map of its node where that is a single one that is no data movement."""
+    if sign < 0:
+        return x, Diagonal(np.full(x.size, -1.0))
+    node = ctx.builder.nodes[x.position]
+    if isinstance(node, Affine) and node.bias is None and len(node.maps) == 1 and not isinstance(node.maps[0], Index):
+        parent = node.parents[0]
+        return Tensor(parent, (ctx.builder.nodes[parent].size,), x.dtype), node.maps[0]
+    return x, identity(x.size)
 
 
 @handles("Neg")
@@ -187,7 +196,7 @@ def einsum(ctx: Context) -> Tensor:
             "bound the parts before it, or use a local method",
         )
     x = ctx.tensor(signals[0])
-    _limit(ctx, x.size**2)
+    ctx.limit(float(x.size) ** 2)
     letters = str(ctx.attribute("equation", "")).replace(" ", "")
     if "..." in letters or "->" not in letters:
         raise ctx.unsupported("an einsum needs explicit indices and '->'", "write the equation out")
@@ -335,7 +344,6 @@ def _average_pool(ctx: Context, x: Tensor) -> Tensor:
     rank = len(kernel)
     stride, dilation, pads = window(ctx, kernel, size)
     include = bool(ctx.attribute("count_include_pad", 0))
-    matrix, counted = None, None
     wide = list(pads)
     if ctx.attribute("ceil_mode", 0) and ctx.attribute("auto_pad", "NOTSET") == "NOTSET":
         for a in range(rank):
@@ -352,8 +360,9 @@ def _average_pool(ctx: Context, x: Tensor) -> Tensor:
     else:
         counted = np.diff(matrix.indptr).astype(np.float64)
     channels = x.shape[1]
-    a = Sparse(sp.csr_array(sp.kron(sp.eye_array(channels), matrix, format="csr")))
-    total = ctx.affine([(x, a)], (x.shape[0], channels, *one.size_out))
+    ctx.limit(float(matrix.nnz) * channels)
+    sums = Sparse(sp.csr_array(sp.kron(sp.eye_array(channels), matrix, format="csr")))
+    total = ctx.affine([(x, sums)], (x.shape[0], channels, *one.size_out))
     return _divided(ctx, total, np.tile(np.maximum(counted, 1.0), channels).reshape(total.shape))
 
 
@@ -448,8 +457,8 @@ def resize(ctx: Context) -> Tensor:
     x = ctx.tensor(0)
     if ctx.attribute("mode", "nearest") not in ("nearest", "linear"):
         raise ctx.unsupported("only nearest and linear resizing are supported", "use one of them")
-    _limit(ctx, x.size * 64)
-    from lipcert.importer.movement import _run
+    ctx.limit(64.0 * x.size)
+    from lipcert.importer.movement import evaluate
 
     plane = int(np.prod(x.shape[:2])) if len(x.shape) > 2 and _keeps_channels(ctx, x) else 1
     inner = x.size // plane
@@ -461,7 +470,7 @@ def resize(ctx: Context) -> Tensor:
     for k in range(inner):
         unit = np.zeros(inner, dtype=np.float64)
         unit[k] = 1.0
-        result = np.asarray(_run(ctx, [unit.reshape(base), *operands])[0], dtype=np.float64)
+        result = np.asarray(evaluate(ctx, [unit.reshape(base), *operands])[0], dtype=np.float64)
         shape = result.shape
         columns.append(sp.csc_array(result.reshape(-1, 1)))
     assert shape is not None
@@ -479,8 +488,3 @@ def _keeps_channels(ctx: Context, x: Tensor) -> bool:
     if ctx.has(3):
         return tuple(ctx.constant(3)[:2]) == tuple(x.shape[:2])
     return ctx.has(2) and bool((ctx.constant(2)[:2] == 1.0).all())
-
-
-def _limit(ctx: Context, entries: int) -> None:
-    if entries > 2**28:
-        raise ctx.unsupported("its matrix would be too large", "make the input smaller")

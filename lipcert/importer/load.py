@@ -8,11 +8,13 @@ import numpy as np
 import onnx
 
 from lipcert.errors import InvalidModel, InvalidRequest, UnsupportedModel
-from lipcert.graph.evaluate import forward
 from lipcert.graph.nodes import Graph, GraphBuilder
+from lipcert.importer.activations import materialise, settle
+from lipcert.importer.check import compare
+from lipcert.importer.fixed_point import calls
 from lipcert.importer.normalise import normalise
 from lipcert.importer.reader import read
-from lipcert.importer.registry import Deferred, State, Tensor, Value
+from lipcert.importer.registry import Deferred, Equation, State, Tensor, Value
 from lipcert.importer.walk import run
 
 _FLOATS = (
@@ -49,21 +51,23 @@ def load(path: str | Path, *, output: str | None = None, check: bool = True) -> 
     """
     model = read(path)
     name = Path(path).name
-    original = onnx.ModelProto()
-    original.CopyFrom(model)
-    graph = from_model(model, name, output=output)
+    chosen = _output(model, name, output)
+    graph, equations = _imported(model, name, chosen)
     if check:
-        _compare(original, graph, path, output)
+        compare(path, graph, equations, chosen)
     return graph
 
 
 def from_model(model: onnx.ModelProto, name: str, *, output: str | None = None) -> Graph:
-    """The graph of a model in memory."""
-    chosen = _output(model, name, output)
+    """The graph of a model in memory, which is used up; nothing is compared."""
+    return _imported(model, name, _output(model, name, output))[0]
+
+
+def _imported(model: onnx.ModelProto, name: str, chosen: str) -> tuple[Graph, list[Equation]]:
     model, functions = normalise(model, name)
     opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
     builder = GraphBuilder()
-    state = State(builder, name, opset)
+    state = State(builder, name, opset, calls(functions))
     inputs = list(model.graph.input)
     if len(inputs) != 1:
         names = ", ".join(repr(i.name) for i in inputs) or "none"
@@ -76,24 +80,15 @@ def from_model(model: onnx.ModelProto, name: str, *, output: str | None = None) 
     values: dict[str, Value] = {
         inputs[0].name: Tensor(builder.input(int(np.prod(shape)), inputs[0].name), shape, dtype)
     }
-    run(model.graph, state, values, _calls(functions))
+    run(model.graph, state, values)
     result = values.get(chosen)
     if result is None:
         raise InvalidModel(f"its output {chosen!r} is never computed", where=name)
-    from lipcert.importer.activations import materialise, settle
-
     if isinstance(result, Deferred):
         result = materialise(result, state)
     if isinstance(result, np.ndarray):
         raise UnsupportedModel(f"its output {chosen!r} does not depend on the input", where=name)
-    return settle(builder.finish(result.position, state.idealisations, name), state)
-
-
-def _calls(functions: dict[tuple[str, str], onnx.FunctionProto]) -> dict[str, object] | None:
-    """Handlers of the lipcert domains, where the model uses them."""
-    from lipcert.importer.fixed_point import caller
-
-    return {"lipcert.fixedpoint": caller(functions)}
+    return settle(builder.finish(result.position, state.idealisations, name), state), state.equations
 
 
 def _output(model: onnx.ModelProto, name: str, wanted: str | None) -> str:
@@ -129,45 +124,3 @@ def _shape(info: onnx.ValueInfoProto, name: str) -> tuple[tuple[int, ...], np.dt
     if size > 2**26:
         raise InvalidModel(f"its input {info.name!r} claims {size:.3g} numbers", where=name, advice="make it smaller")
     return shape, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
-
-
-def _compare(model: onnx.ModelProto, graph: Graph, path: str | Path, output: str | None) -> None:
-    """Evaluate the graph and ONNX Runtime on random inputs; more than rounding apart is an error."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
-        info = session.get_inputs()[0]
-        dtype = {"tensor(double)": np.float64, "tensor(float16)": np.float16}.get(info.type, np.float32)
-        shape = [d if isinstance(d, int) and d > 0 else 1 for d in info.shape]
-        rng = np.random.default_rng(0)
-        samples = [rng.standard_normal(shape).astype(dtype) * scale for scale in (0.1, 1.0, 10.0)]
-        names = [output] if output is not None else None
-        runs = [session.run(names, {info.name: x})[0] for x in samples]
-    except Exception as error:  # ONNX Runtime throws many types from C++
-        text = str(error).strip().splitlines()
-        raise InvalidModel(
-            f"ONNX Runtime cannot run it: {text[0][:200] if text else type(error).__name__}",
-            where=str(path),
-            advice="check the file with onnx.checker, or load it with check=False",
-        ) from None
-    ours = forward(graph, np.stack([x.ravel().astype(np.float64) for x in samples], axis=1))
-    theirs = np.stack([np.asarray(y, dtype=np.float64).ravel() for y in runs], axis=1)
-    if ours.shape != theirs.shape:
-        raise InvalidModel(
-            f"its output has {theirs.shape[0]} numbers in ONNX Runtime and {ours.shape[0]} here", where=str(path)
-        )
-    unit = 2.0**-11 if runs[0].dtype == np.float16 or dtype == np.float16 else 2.0**-24
-    room = 2.0**14 * unit * (np.abs(theirs).max(axis=0) + np.abs(theirs - theirs[:, :1]).max() * unit + 1e-3)
-    gap = np.abs(ours - theirs).max(axis=0, initial=0.0)
-    if not (gap <= room).all():
-        worst = int(np.argmax(gap - room))
-        raise InvalidModel(
-            f"the graph differs from ONNX Runtime by {gap[worst]:.3g} where {room[worst]:.3g} is explained by rounding",
-            where=str(path),
-            advice="please report this file; do not trust a bound of it",
-        )

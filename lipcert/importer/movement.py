@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import onnx
 from onnx.reference import ReferenceEvaluator
@@ -32,8 +35,7 @@ def move(ctx: Context) -> list[Value]:
     for k in range(1, len(ctx.operands)):
         if ctx.has(k):
             ctx.constant(k)
-    positions = np.arange(x.size, dtype=np.int64).reshape(x.shape)
-    moved = _run(ctx, [positions, *ctx.operands[1:]])
+    moved = evaluate(ctx, [positions(x), *ctx.operands[1:]])
     return [ctx.index(x, np.asarray(part, dtype=np.int64)) for part in moved]
 
 
@@ -47,7 +49,7 @@ def concat(ctx: Context) -> Tensor:
         np.arange(size, dtype=np.int64).reshape(ctx.value(k).shape) + start
         for k, (size, start) in enumerate(zip(sizes, starts, strict=False))
     ]
-    stacked = np.asarray(_run(ctx, parts)[0], dtype=np.int64)
+    stacked = np.asarray(evaluate(ctx, parts)[0], dtype=np.int64)
     terms, bias = [], np.zeros(stacked.size)
     for k, size in enumerate(sizes):
         if not size:
@@ -65,19 +67,22 @@ def concat(ctx: Context) -> Tensor:
 
 @handles("Pad")
 def pad(ctx: Context) -> Tensor:
-    """Padding of every mode; a constant pad value becomes a bias."""
+    """Padding of every mode, negative pads crop; a constant pad value becomes a bias."""
     x = ctx.tensor(0)
-    mode = ctx.attribute("mode", "constant")
-    positions = np.arange(x.size, dtype=np.int64).reshape(x.shape)
-    pads = ctx.constant(1)
-    axes = ctx.operands[3:4]
-    if mode != "constant":
-        index = np.asarray(_run(ctx, [positions, pads, None, *axes])[0], dtype=np.int64)
-        return ctx.index(x, index)
-    index = np.asarray(_run(ctx, [positions + 1, pads, np.array(0, dtype=np.int64), *axes])[0], dtype=np.int64) - 1
-    fill = float(np.asarray(ctx.constant(2, 0.0)).ravel()[0]) if ctx.has(2) else 0.0
+    mode = {"constant": "constant", "reflect": "reflect", "edge": "edge", "wrap": "wrap"}[
+        ctx.attribute("mode", "constant")
+    ]
+    rank = len(x.shape)
+    axes = [int(a) % rank for a in ctx.constant(3).ravel()] if ctx.has(3) else list(range(rank))
+    pads = np.zeros((rank, 2), dtype=np.int64)
+    pads[axes] = ctx.constant(1).reshape(2, len(axes)).T
+    fill = float(np.asarray(ctx.constant(2)).ravel()[0]) if ctx.has(2) and mode == "constant" else 0.0
     if not np.isfinite(fill):
         raise ctx.unsupported("it pads with a value that is not finite", "pad with a finite number")
+    ctx.limit(float(np.prod(np.maximum(np.array(x.shape) + pads.sum(axis=1), 0).astype(np.float64))))
+    crop = tuple(slice(max(-b, 0), n - max(-e, 0)) for (b, e), n in zip(pads, x.shape, strict=True))
+    options: dict[str, Any] = {"constant_values": -1} if mode == "constant" else {}
+    index = np.pad(positions(x)[crop], np.maximum(pads, 0), mode, **options)  # type: ignore[call-overload]
     result = ctx.index(x, index)
     return result if fill == 0.0 else ctx.shift(result, np.where(index < 0, fill, 0.0))
 
@@ -86,8 +91,7 @@ def pad(ctx: Context) -> Tensor:
 def trilu(ctx: Context) -> Tensor:
     """The upper or lower triangle of a signal."""
     x = ctx.tensor(0)
-    positions = np.arange(1, x.size + 1, dtype=np.int64).reshape(x.shape)
-    kept = np.asarray(_run(ctx, [positions, *ctx.operands[1:]])[0], dtype=np.int64) - 1
+    kept = np.asarray(evaluate(ctx, [positions(x) + 1, *ctx.operands[1:]])[0], dtype=np.int64) - 1
     return ctx.index(x, kept)
 
 
@@ -121,7 +125,7 @@ def cast(ctx: Context) -> Value:
     return Tensor(x.position, x.shape, kind)
 
 
-def _run(ctx: Context, operands: list[object]) -> list[np.ndarray]:
+def evaluate(ctx: Context, operands: Sequence[object]) -> list[np.ndarray]:
     """The node on other operands, by onnx's reference evaluator."""
     names = [f"x{k}" if value is not None else "" for k, value in enumerate(operands)]
     node = onnx.NodeProto()
@@ -143,6 +147,6 @@ def _run(ctx: Context, operands: list[object]) -> list[np.ndarray]:
         raise ctx.invalid(f"it does not fit its input: {text[0][:200] if text else type(error).__name__}") from None
 
 
-def positions_of(x: Tensor) -> IntArray:
+def positions(x: Tensor) -> IntArray:
     """0, 1, 2, … in the shape of x."""
     return np.arange(x.size, dtype=np.int64).reshape(x.shape)

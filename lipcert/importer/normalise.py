@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
 import onnx
@@ -29,7 +30,7 @@ def normalise(model: onnx.ModelProto, file: str) -> tuple[onnx.ModelProto, dict[
         except Exception as error:  # the inliner raises whatever its C++ code throws
             raise InvalidModel(f"its functions cannot be inlined: {_line(error)}", where=file) from None
     known = {"", "ai.onnx", *LIPCERT_DOMAINS}
-    _sort(model.graph, file)
+    sort(model.graph, file)
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [i for i in model.graph.input if i.name not in constants]
     del model.graph.input[:]
@@ -93,13 +94,13 @@ def _convert_around(model: onnx.ModelProto, file: str) -> onnx.ModelProto:
         kept_infos = [item for item in getattr(converted.graph, field) if item.name in original]
         del getattr(converted.graph, field)[:]
         getattr(converted.graph, field).extend(kept_infos)
-    _sort(converted.graph, file)
+    sort(converted.graph, file)
     return converted
 
 
-def _sort(graph: onnx.GraphProto, file: str) -> None:
-    """Put the nodes into topological order."""
-    available = {i.name for i in graph.input} | {t.name for t in graph.initializer} | {""}
+def sort(graph: onnx.GraphProto, file: str, outer: Set[str] = frozenset()) -> None:
+    """Put the nodes into topological order; `outer` holds the names that a subgraph may read from outside."""
+    available = outer | {i.name for i in graph.input} | {t.name for t in graph.initializer} | {""}
     available |= {t.values.name for t in graph.sparse_initializer}
     producers = {name: k for k, node in enumerate(graph.node) for name in node.output if name}
     waiting: list[set[str]] = []

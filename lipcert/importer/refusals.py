@@ -35,7 +35,7 @@ def norm_reduction(ctx: Context) -> NoReturn:
     raise ctx.unsupported("no proven normal form of this reduction is known here", "use an average or a maximum")
 
 
-@handles("Attention", "Scan", "If", "SequenceAt", "NonZero", "ArgMax", "ArgMin", "OneHot", "Scatter", "ScatterND")
+@handles("Attention", "Scan", "SequenceAt", "NonZero", "ArgMax", "ArgMin", "OneHot", "Scatter", "ScatterND")
 def data_dependent(ctx: Context) -> NoReturn:
     """Refused: its result jumps, or depends on the data in a way that has no global slope."""
     raise ctx.unsupported("it depends on the data in a way that has no global Lipschitz constant", "remove it")

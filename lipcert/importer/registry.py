@@ -18,10 +18,11 @@ import onnx
 
 from lipcert.errors import InvalidModel, LipcertError, UnsupportedModel
 from lipcert.graph.linear_maps import Index, LinearMap, identity
+from lipcert.graph.nodes import Affine
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array, IntArray
-    from lipcert.graph.nodes import GraphBuilder
+    from lipcert.graph.nodes import Graph, GraphBuilder
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +86,9 @@ class Deferred:
 Value = Tensor | Deferred | np.ndarray
 Handler = Callable[["Context"], "Value | Sequence[Value]"]
 
+LARGEST = 2**26
+"""The largest signal, and the largest number of entries of a map that is written entry by entry."""
+
 HANDLERS: dict[str, Handler] = {}
 
 
@@ -99,9 +103,21 @@ def handles(*ops: str) -> Callable[[Handler], Handler]:
     return register
 
 
+Call = Callable[[onnx.NodeProto, "Sequence[Value | None]", "State"], "Sequence[Value]"]
+
+
+@dataclass(frozen=True, eq=False)
+class Equation:
+    """An implicit layer of the main graph as the file names it: the solution, its parameters that are signals, the cell."""
+
+    solution: str
+    parameters: tuple[str, ...]
+    cell: Graph
+
+
 @dataclass(eq=False)
 class State:
-    """What all contexts of one import share.
+    """What all contexts of one graph share.
 
     Attributes
     ----------
@@ -111,8 +127,10 @@ class State:
         Name of the model, for messages.
     opset
         Version of the default domain after normalisation.
-    origin
-        For each builder node that an op made: the op type and its operands. Elementwise recognition walks back along it.
+    calls
+        What interprets the nodes of other domains.
+    equations
+        The implicit layers, for the comparison with ONNX Runtime.
     idealisations
         Where the graph differs from the file.
     """
@@ -120,7 +138,8 @@ class State:
     builder: GraphBuilder
     file: str
     opset: int
-    origin: dict[int, tuple[str, tuple[Value, ...], Mapping[str, Any]]] = field(default_factory=dict)
+    calls: Mapping[str, Call] = field(default_factory=dict)
+    equations: list[Equation] = field(default_factory=list)
     idealisations: list[str] = field(default_factory=list)
 
     def idealise(self, text: str) -> None:
@@ -131,12 +150,13 @@ class State:
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """One ONNX node with its operands."""
+    """One ONNX node with its operands; `scope` holds every value of the graph so far, which subgraphs may read."""
 
     node: onnx.NodeProto
     operands: tuple[Value | None, ...]
     attributes: Mapping[str, Any]
     state: State
+    scope: Mapping[str, Value]
 
     @property
     def where(self) -> str:
@@ -155,6 +175,11 @@ class Context:
     def invalid(self, reason: str) -> LipcertError:
         """The error for a node that contradicts itself."""
         return InvalidModel(reason, where=self.where, advice="check the file with onnx.checker")
+
+    def limit(self, numbers: float) -> None:
+        """Refuse a result, or a matrix with as many entries, that is too large to write down."""
+        if not numbers <= LARGEST:
+            raise self.unsupported(f"it would create {numbers:.3g} numbers", "make its input smaller")
 
     def attribute(self, name: str, default: Any = None) -> Any:
         """The attribute as a Python value, or the default."""
@@ -203,6 +228,7 @@ class Context:
         bias: Array | None = None,
     ) -> Tensor:
         """Σ A_k x_k + b as a tensor of this shape; the bias is broadcast to it."""
+        self.limit(float(np.prod([float(n) for n in shape])))
         full = None if bias is None else np.broadcast_to(np.asarray(bias, np.float64), tuple(shape)).ravel()
         if full is not None and not full.any():
             full = None
@@ -215,8 +241,14 @@ class Context:
         return self.affine([(x, Index(np.ascontiguousarray(index, np.int64).ravel(), x.size))], index.shape)
 
     def shift(self, x: Tensor, bias: Array) -> Tensor:
-        """x + b for a constant that broadcasts to the shape of x."""
-        return self.affine([(x, identity(x.size))], x.shape, bias)
+        """x + b for a constant that broadcasts to the shape of x; the bias of the node of x where it has none."""
+        node = self.builder.nodes[x.position]
+        if not isinstance(node, Affine) or node.bias is not None:
+            return self.affine([(x, identity(x.size))], x.shape, bias)
+        full = np.broadcast_to(np.asarray(bias, np.float64), x.shape).ravel()
+        if not full.any():
+            return x
+        return Tensor(self.builder.affine(node.parents, node.maps, full, node.name), x.shape, x.dtype)
 
     def activation(
         self,

@@ -27,12 +27,7 @@ _EXACT = {
 }
 
 
-def run(
-    graph: onnx.GraphProto,
-    state: State,
-    values: dict[str, Value],
-    calls: Mapping[str, Any] | None = None,
-) -> None:
+def run(graph: onnx.GraphProto, state: State, values: dict[str, Value]) -> None:
     """Walk the nodes of `graph`; `values` holds the inputs and receives everything that is computed."""
     for tensor in graph.initializer:
         values[tensor.name] = finite(to_array(tensor, state.file), f"{state.file}, tensor {tensor.name!r}")
@@ -43,20 +38,21 @@ def run(
             advice="store it as a dense tensor",
         )
     for node in graph.node:
-        results = step(node, state, values, calls)
+        results = step(node, state, values)
         for name, result in zip(node.output, results, strict=False):
             if name:
                 values[name] = result  # noqa: PERF403
 
 
-def step(
-    node: onnx.NodeProto, state: State, values: Mapping[str, Value], calls: Mapping[str, Any] | None = None
-) -> Sequence[Value]:
+def step(node: onnx.NodeProto, state: State, values: Mapping[str, Value]) -> Sequence[Value]:
     """The results of one node."""
-    operands = tuple(values[name] if name else None for name in node.input)
     where = describe_node(node, state.file)
-    if calls and node.domain in calls:
-        return calls[node.domain](node, operands, state)  # type: ignore[no-any-return]
+    missing = next((name for name in node.input if name and name not in values), None)
+    if missing is not None:
+        raise InvalidModel(f"the value {missing!r} is used but never produced", where=where)
+    operands = tuple(values[name] if name else None for name in node.input)
+    if node.domain in state.calls:
+        return state.calls[node.domain](node, operands, state)
     if node.op_type in _SHAPE_ONLY and isinstance(operands[0], (Tensor, Deferred)):
         return (_shape_of(node, operands[0].shape),)
     if not any(isinstance(value, (Tensor, Deferred)) for value in operands) and not _has_graph(node):
@@ -69,19 +65,14 @@ def step(
             where=where,
             advice="rewrite the model without it, or ask for it; docs/operators lists what is supported",
         )
-    context = Context(node, operands, attributes(node, where), state)
+    context = Context(node, operands, attributes(node, where), state, values)
     try:
         result = handler(context)
     except (LipcertError, MemoryError):
         raise
     except (ValueError, IndexError, TypeError, KeyError, ZeroDivisionError, OverflowError, AttributeError) as error:
         raise InvalidModel(f"it does not fit its inputs: {_line(error)}", where=where) from error
-    results = [result] if isinstance(result, (Tensor, Deferred, np.ndarray)) else list(result)
-    given = tuple(value for value in operands if value is not None)
-    for item in results:
-        if isinstance(item, Tensor):
-            state.origin.setdefault(item.position, (node.op_type, given, context.attributes))
-    return results
+    return [result] if isinstance(result, (Tensor, Deferred, np.ndarray)) else list(result)
 
 
 def fold(node: onnx.NodeProto, operands: Sequence[Value | None], state: State) -> list[np.ndarray]:
@@ -141,6 +132,8 @@ def attributes(node: onnx.NodeProto, where: str) -> dict[str, Any]:
         value = onnx.helper.get_attribute_value(attribute)
         if attribute.type == AttributeProto.STRING:
             value = value.decode(errors="replace")
+        elif attribute.type == AttributeProto.STRINGS:
+            value = [item.decode(errors="replace") for item in value]
         elif attribute.type in (AttributeProto.INTS, AttributeProto.FLOATS):
             value = list(value)
         elif attribute.type == AttributeProto.TENSOR:

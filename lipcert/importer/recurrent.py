@@ -1,0 +1,168 @@
+"""Control flow that is fixed: the ONNX RNN, Loop with a constant trip count and no early exit, If on a constant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from lipcert.importer.normalise import sort
+from lipcert.importer.registry import Context, Value, handles
+from lipcert.importer.walk import run, step
+
+MAX_STEPS = 4096
+"""The longest recurrence that is unrolled."""
+
+_IMPLICIT = "unroll it, or write the equation as an implicit layer (docs/implicit)"
+
+# the activations of the RNN operator: their op, and the attributes that its lists of alpha and beta carry
+_ACTIVATIONS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "tanh": ("Tanh", ()),
+    "relu": ("Relu", ()),
+    "sigmoid": ("Sigmoid", ()),
+    "softsign": ("Softsign", ()),
+    "softplus": ("Softplus", ()),
+    "leakyrelu": ("LeakyRelu", ("alpha",)),
+    "thresholdedrelu": ("ThresholdedRelu", ("alpha",)),
+    "elu": ("Elu", ("alpha",)),
+    "hardsigmoid": ("HardSigmoid", ("alpha", "beta")),
+}
+
+
+def _node(ctx: Context, op: str, *inputs: Value, **attributes: Any) -> Value:
+    """The first result of a node of the default domain on values."""
+    names = [f"x{k}" for k in range(len(inputs))]
+    node = helper.make_node(op, names, ["y"], name=ctx.node.name, **attributes)
+    return step(node, ctx.state, dict(zip(names, inputs, strict=True)))[0]
+
+
+def _stack(ctx: Context, values: Sequence[Value], axis: int) -> Value:
+    """The values along a new axis."""
+    parts = [_node(ctx, "Unsqueeze", value, np.array([axis])) for value in values]
+    return _node(ctx, "Concat", *parts, axis=axis)
+
+
+@handles("RNN")
+def rnn(ctx: Context) -> list[Value]:
+    """H_t = f(X_t Wᵀ + H_(t−1) Rᵀ + b) over a fixed sequence length, unrolled, in one or both directions."""
+    x = ctx.tensor(0)
+    axis = int(ctx.attribute("layout", 0))
+    length = x.shape[1 if axis else 0]
+    direction = ctx.attribute("direction", "forward")
+    if ctx.has(4) and not (ctx.constant(4) == length).all():
+        raise ctx.unsupported("its sequences differ in length", "export it with one fixed length and no sequence_lens")
+    if ctx.attribute("clip") is not None:
+        raise ctx.unsupported("it clips its cells", "export it without the attribute clip")
+    _limited(ctx, length)
+    inputs = [_node(ctx, "Gather", x, np.array(t), axis=1 if axis else 0) for t in range(length)]
+    states: list[list[Value]] = []
+    for d, activation in enumerate(_activations(ctx, 2 if direction == "bidirectional" else 1)):
+        backwards = direction == "reverse" or d == 1
+        chain = _unrolled(ctx, inputs[::-1] if backwards else inputs, d, axis, activation)
+        states.append(chain[::-1] if backwards else chain)
+    last = [chain[0] if direction == "reverse" or d == 1 else chain[-1] for d, chain in enumerate(states)]
+    sequence = [_stack(ctx, together, axis) for together in zip(*states, strict=True)]
+    return [_stack(ctx, sequence, axis), _stack(ctx, last, axis)]
+
+
+def _activations(ctx: Context, directions: int) -> list[tuple[str, dict[str, float]]]:
+    """The op and its attributes for each direction; the lists of alpha and beta are used up in order."""
+    given = {key: list(ctx.attribute(f"activation_{key}", [])) for key in ("alpha", "beta")}
+    found = []
+    for name in ctx.attribute("activations", ["Tanh"] * directions):
+        if name.lower() not in _ACTIVATIONS:
+            raise ctx.unsupported(f"its activation {name} is not supported", f"use one of {', '.join(_ACTIVATIONS)}")
+        op, keys = _ACTIVATIONS[name.lower()]
+        found.append((op, {key: float(given[key].pop(0)) for key in keys if given[key]}))
+    if len(found) != directions:
+        raise ctx.invalid(f"it has {len(found)} activations for {directions} directions")
+    return found
+
+
+def _unrolled(
+    ctx: Context, inputs: Sequence[Value], d: int, axis: int, activation: tuple[str, dict[str, float]]
+) -> list[Value]:
+    """The states of direction d in the order of its time."""
+    W, R = ctx.constant(1)[d].T, ctx.constant(2)[d].T
+    hidden = R.shape[0]
+    # float64 holds the sum of two float32 numbers of like size
+    bias = ctx.constant(3)[d].astype(np.float64).reshape(2, hidden).sum(axis=0) if ctx.has(3) else np.zeros(hidden)
+    state: Value | None = _node(ctx, "Gather", ctx.value(5), np.array(d), axis=axis) if ctx.has(5) else None
+    op, attributes = activation
+    states: list[Value] = []
+    for x in inputs:
+        drive = _node(ctx, "MatMul", x, W)
+        if state is not None:
+            drive = _node(ctx, "Add", drive, _node(ctx, "MatMul", state, R))
+        state = _node(ctx, op, _node(ctx, "Add", drive, bias), **attributes)
+        states.append(state)
+    return states
+
+
+@handles("Loop")
+def loop(ctx: Context) -> list[Value]:
+    """Unrolled where the trip count is constant and no early exit depends on the input."""
+    body = _subgraph(ctx, "body")
+    if not ctx.has(0) or not isinstance(ctx.value(0), np.ndarray):
+        raise ctx.unsupported("its trip count is not constant", _IMPLICIT)
+    trips = int(np.asarray(ctx.value(0)).ravel()[0])
+    goes_on = _condition(ctx, ctx.value(1)) if ctx.has(1) else True
+    carried = [ctx.value(k) for k in range(2, len(ctx.operands))]
+    count = len(carried)
+    if len(body.input) != 2 + count or len(body.output) < 1 + count:
+        raise ctx.invalid("its body does not fit its inputs")
+    names = [info.name for info in body.input]
+    scans: list[list[Value]] = [[] for _ in range(len(body.output) - 1 - count)]
+    for k in range(trips):
+        if not goes_on:
+            break
+        _limited(ctx, k)
+        values = dict(ctx.scope)
+        values |= dict(zip(names, (np.array(k), np.array(goes_on), *carried), strict=True))
+        results = _results(ctx, body, values)
+        goes_on = _condition(ctx, results[0])
+        carried = results[1 : 1 + count]
+        for scan, value in zip(scans, results[1 + count :], strict=True):
+            scan.append(value)
+    if not all(scans):
+        raise ctx.unsupported("it runs zero times but gives a list", "remove it from the model")
+    return [*carried, *(_stack(ctx, scan, 0) for scan in scans)]
+
+
+@handles("If")
+def if_(ctx: Context) -> list[Value]:
+    """The branch that a constant condition takes."""
+    condition = ctx.value(0)
+    if not isinstance(condition, np.ndarray):
+        raise ctx.unsupported("it branches on the network's input", "export both branches with Where")
+    branch = _subgraph(ctx, "then_branch" if bool(condition.ravel()[0]) else "else_branch")
+    return _results(ctx, branch, dict(ctx.scope))
+
+
+def _subgraph(ctx: Context, name: str) -> onnx.GraphProto:
+    graph = onnx.GraphProto()
+    graph.CopyFrom(ctx.attribute(name))
+    sort(graph, ctx.where, outer=set(ctx.scope))
+    return graph
+
+
+def _results(ctx: Context, graph: onnx.GraphProto, values: dict[str, Value]) -> list[Value]:
+    run(graph, ctx.state, values)
+    missing = next((o.name for o in graph.output if o.name not in values), None)
+    if missing is not None:
+        raise ctx.invalid(f"its graph never computes {missing!r}")
+    return [values[o.name] for o in graph.output]
+
+
+def _condition(ctx: Context, value: Value) -> bool:
+    if not isinstance(value, np.ndarray):
+        raise ctx.unsupported("whether it goes on depends on the network's input", _IMPLICIT)
+    return bool(value.ravel()[0])
+
+
+def _limited(ctx: Context, steps: int) -> None:
+    if steps > MAX_STEPS:
+        raise ctx.unsupported(f"it takes more than {MAX_STEPS} steps", "make the sequence shorter")

@@ -1,0 +1,160 @@
+"""`save`: ONNX Runtime runs the file to the values of the graph, and `load` gives the graph back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import scipy.sparse as sp
+
+from lipcert.activations.table import TABLE
+from lipcert.errors import InvalidRequest
+from lipcert.graph import build as nn
+from lipcert.graph.evaluate import forward
+from lipcert.graph.linear_maps import Convolution, Diagonal, Index, Sparse
+from lipcert.graph.nodes import Graph, GraphBuilder
+from lipcert.importer import load, save, writer
+
+# parameters with one value, and with one value a group; of float32 numbers unless they stand for the others
+PARAMETERS: dict[str, list[dict[str, Any]]] = {
+    "leaky_relu": [{"alpha": 0.25}, {"alpha": 0.01}, {"alpha": [0.5, -0.25, 0.125, 2.0]}],
+    "two_slope": [{"above": 2.0, "below": 0.5}, {"above": [1.0, 2.0, 0.5, 1.0], "below": [0.5, 1.0, 1.0, -1.0]}],
+    "clip": [{"low": -1.0, "high": 6.0}, {"low": -np.inf, "high": 1.0}, {"low": [-1.0, -np.inf, 0, 0.5], "high": 2.0}],
+    "elu": [{"alpha": 0.5}, {"alpha": [0.5, 1.0, 0.5, 2.0]}],
+    "selu": [{"alpha": 1.75, "gamma": 1.0625}],
+    "celu": [{"alpha": 0.5}, {"alpha": [0.5, 1.0, 0.5, 2.0]}],
+    "softplus": [{"beta": 1.0}, {"beta": 2.0}],
+    "hard_sigmoid": [{"alpha": 0.25, "beta": 0.5}],
+    "hard_swish": [{"alpha": 0.25, "beta": 0.5}],
+    "gelu": [{"rate": float(np.sqrt(0.5))}, {"rate": 0.5}],
+    "silu": [{"beta": 1.0}, {"beta": 1.5}],
+    "snake": [{"a": 2.0}],
+    "softshrink": [{"lambd": 0.5}],
+    "soft_abs": [{"offset": 1.0}],
+    "householder_published": [{"u": [[1.2, 1.6]], "c": [[0.6, 0.8]]}],
+    "householder": [{"u": [[1.2, 1.6]], "c": [[0.6, 0.8]]}, {"u": [[2.0, 0.0], [0.0, 2.0]], "c": [[1.0, 0], [0, 1]]}],
+}
+CASES = [(kind, p) for kind in TABLE for p in PARAMETERS.get(kind, [{}])]
+
+
+def run(path: Path, x: np.ndarray) -> np.ndarray:
+    """ONNX Runtime on samples as columns."""
+    onnx.checker.check_model(str(path), full_check=True)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    info = session.get_inputs()[0]
+    dtype = np.float64 if info.type == "tensor(double)" else np.float32
+    return np.asarray(session.run(None, {info.name: x.T.astype(dtype)})[0], dtype=np.float64).T
+
+
+def check(graph: Graph, path: Path, *, tolerance: float = 2e-6, again: bool = True) -> Graph | None:
+    """Save, run, load, compare."""
+    save(graph, path)
+    x = np.random.default_rng(1).standard_normal((graph.input_size, 7)).astype(np.float32).astype(np.float64) * 2.0
+    expected = forward(graph, x)
+    room = tolerance * (1.0 + np.abs(expected).max())
+    assert np.abs(run(path, x) - expected).max() <= room
+    if not again:
+        return None
+    loaded = load(path)
+    assert np.abs(forward(loaded, x) - expected).max() <= room
+    return loaded
+
+
+def test_every_activation_has_a_recipe() -> None:
+    assert set(writer._POINTWISE) | set(writer._BLOCKS) == set(TABLE)
+
+
+@pytest.mark.parametrize(("kind", "parameters"), CASES)
+def test_activation(kind: str, parameters: dict[str, Any], tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pointwise = kind in writer._POINTWISE
+    layer = nn.activation(kind, 1 if pointwise else 2, **parameters)
+    weight = rng.standard_normal((4, 3)).astype(np.float32)
+    check(nn.sequential(nn.linear(weight, np.arange(4.0)), layer), tmp_path / "net.onnx")
+
+
+def test_float64_weights_come_back_exactly(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    graph = nn.sequential(nn.linear(rng.standard_normal((6, 4)), rng.standard_normal(6)), nn.maxmin())
+    graph = nn.sequential(graph, nn.linear(rng.standard_normal((2, 6))), nn.leaky_relu(0.5))
+    loaded = check(graph, tmp_path / "net.onnx", tolerance=1e-7)
+    assert loaded is not None
+    assert loaded.fingerprint == graph.fingerprint
+
+
+def test_float32_weights_come_back_exactly(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    weight = rng.standard_normal((6, 4)).astype(np.float32)
+    graph = nn.sequential(nn.linear(weight), nn.maxmin(), nn.linear(weight.T, np.ones(4)), nn.group_sort(4))
+    loaded = check(graph, tmp_path / "net.onnx")
+    assert loaded is not None
+    assert loaded.fingerprint == graph.fingerprint
+    assert onnx.load(tmp_path / "net.onnx").graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+
+
+def test_every_linear_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "_DENSE_ENTRIES", 1)
+    rng = np.random.default_rng(3)
+    builder = GraphBuilder()
+    x = builder.input(18)
+    moved = builder.affine([x], [Index(rng.integers(-1, 18, 18), 18)])
+    scaled = builder.affine([moved, x], [Diagonal(rng.standard_normal(18)), Index(np.arange(18)[::-1].copy(), 18)])
+    sparse = builder.affine([scaled], [Sparse(sp.random_array((18, 18), density=0.06, rng=rng, format="csr"))])
+    kernel = rng.standard_normal((4, 1, 2, 2)).astype(np.float32).astype(np.float64)
+    conv = Convolution(kernel, (3, 3), (1, 2), (1, 1), (1, -1, 0, 2), 2)
+    out = builder.affine([sparse], [conv], rng.standard_normal(conv.shape[0]))
+    exact = Convolution(rng.standard_normal((2, 4, 1, 1)), conv.size_out, (1, 1), (1, 1), (0, 0, 0, 0))
+    check(builder.finish(builder.affine([out], [exact])), tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize(
+    ("phi", "scale"), [(nn.relu(), 0.7), (nn.maxmin(), 0.7), (nn.tanh(), 0.7), (nn.relu(), 1.5), (nn.tanh(), 1.5)]
+)
+def test_fixed_point(phi: nn.Layer, scale: float, tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    W = np.linalg.qr(rng.standard_normal((6, 6)))[0] * 0.9
+    if scale > 1:
+        # ‖W‖ > 1, but I − W is monotone: negative definite symmetric part
+        W = 0.5 * np.eye(6) - (W @ W.T + 0.6 * (W - W.T)) * scale / 1.5
+        assert np.linalg.norm(W, 2) > 1
+    implicit = nn.fixed_point(W, rng.standard_normal((6, 4)), rng.standard_normal(6), phi)
+    graph = nn.sequential(nn.linear(rng.standard_normal((4, 3))), nn.relu(), implicit, nn.linear(np.ones((2, 6))))
+    loaded = check(graph, tmp_path / "net.onnx", tolerance=1e-5)
+    assert loaded is not None
+    assert loaded.fingerprint == graph.fingerprint
+
+
+def test_fixed_point_inside_a_fixed_point(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    inner = nn.fixed_point(0.25 * np.eye(3), np.eye(3), None, nn.relu())
+    cell = GraphBuilder()
+    s, x = cell.input(3), cell.input(2)
+    mixed = cell.affine([s, x], [nn.Dense(0.25 * np.eye(3)), nn.Dense(rng.standard_normal((3, 2)))])
+    graph = cell.finish(inner.add(cell, mixed))
+    outer = nn.Layer(lambda builder, x: builder.fixed_point([x], graph), 2)
+    check(nn.sequential(outer), tmp_path / "net.onnx", tolerance=1e-5)
+
+
+def test_no_iteration_is_said_so(tmp_path: Path) -> None:
+    graph = nn.sequential(nn.fixed_point([[3.0]], [[1.0]], None, nn.activation("leaky_relu", alpha=1.0)))
+    with pytest.raises(InvalidRequest, match="no damped iteration"):
+        save(graph, tmp_path / "net.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "net.onnx"
+    target.write_text("old")
+
+    def broken(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", broken)
+    with pytest.raises(InvalidRequest, match="No space left"):
+        save(nn.sequential(nn.linear([[1.0]])), target)
+    assert target.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["net.onnx"]
