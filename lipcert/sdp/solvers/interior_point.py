@@ -228,9 +228,8 @@ def reduced(problem: Problem) -> tuple[TransposedForm, Restoration]:
     )
     x, v = W[np.ix_(used, first)], W[np.ix_(used, last)]
     parts = number[problem.column[first]]
-    if x.shape[1] > x.shape[0] and np.unique(parts).size == 1:
-        # W_x W_xᵀ is all that an ℓ2 input leaves (THEORY.md 4, input compression)
-        x = np.asarray(np.linalg.qr(x.T, mode="r")).T
+    if x.size and np.unique(parts).size == 1:
+        x = _compressed(x)
         parts = parts[: x.shape[1]]
     cost = problem.cost[kept]
     linear = kept >= problem.variables - (0 if problem.output is None else problem.output.size)
@@ -242,6 +241,22 @@ def reduced(problem: Problem) -> tuple[TransposedForm, Restoration]:
         np.where(linear, cost, 0.0),
     )
     return form, Restoration(problem, Y, kept, dropped)
+
+
+def _compressed(x: Array) -> Array:
+    """C with C Cᵀ = x xᵀ and as few columns as the rank: all that an ℓ2 input leaves (THEORY.md 4, input compression).
+
+    Pivoted Cholesky with rows scaled to unit length drops what is below rounding in A.
+    """
+    norms = np.linalg.norm(x, axis=1)
+    norms[norms == 0] = 1.0
+    rows = x / norms[:, None]
+    factor, pivots, rank, _ = lapack.dpstrf(rows @ rows.T, lower=1)
+    if rank >= x.shape[1]:
+        return x
+    compressed = np.zeros((x.shape[0], rank))
+    compressed[pivots - 1] = np.tril(factor)[:, :rank]
+    return compressed * norms[:, None]
 
 
 def starting_point(form: TransposedForm, lam: Array | None = None) -> Array | None:
@@ -460,7 +475,9 @@ class Point:
         S, failed = lapack.dpotri(L, lower=1)
         if failed or not np.isfinite(S).all():
             return None
-        S = _symmetric_from_lower(S)
+        # the other triangle holds zeros
+        S += S.T.copy()
+        S[np.diag_indices_from(S)] *= 0.5
         return cls(shape, theta, B, L, S, shape.times(S, B))
 
     def derivative(self, delta: Array, u: Array) -> Array:
@@ -476,14 +493,6 @@ class Point:
         for J, top in self.shape.blocks:
             out[top:] -= self.B[top:, J] @ (self.SB[:, J] * delta[form.column[J]]).T
         return out
-
-
-def _symmetric_from_lower(S: Array) -> Array:
-    """The full matrix from its lower triangle."""
-    full = np.tril(S, -1)
-    full += full.T.copy()
-    full[np.diag_indices_from(full)] = np.diag(S)
-    return full
 
 
 def schur_complement(point: Point, X: Array, XB: Array) -> Array:
@@ -558,10 +567,11 @@ class Search:
         if point is None:
             return Status.STALLED
         X = self.initial_gram(point)
-        XB = self.shape.times(X, point.B)
+        LX = lapack.dpotrf(X, lower=1)[0]
         idle = 0
         while True:
             self.X, self.theta = X, point.theta
+            XB = self.shape.times(X, point.B)
             image = self.shape.adjoint(np.diag(X), point.B, XB)
             gradient, curvature = self.objective(point.theta)
             previous = self.gap
@@ -572,32 +582,41 @@ class Search:
             if status is not None:
                 return status
             factor = self.factor(schur_complement(point, X, XB), curvature)
-            LX, failed = lapack.dpotrf(X, lower=1)
-            if factor is None or failed:
+            del XB
+            if factor is None:
                 return Status.STALLED
 
-            # predictor: towards tau = 0
+            # predictor, towards tau = 0: dX = −X − X dA S, symmetrised
             delta = cho_solve(factor, -gradient)
             MS = point.derivative_times_inverse(delta)
-            dX = _symmetrised(X @ MS, -X)
+            dX = X @ MS
+            _symmetrise(dX)
+            dX += X
+            np.negative(dX, out=dX)
             primal, dual = self.step_lengths(point, LX, delta, dX)
             sigma = self.centring(tau, delta, gradient, curvature, image, min(1.0, primal), min(1.0, dual))
 
-            # corrector: X dA S + dX_a dA_a S + dX = sigma tau S − X
+            # corrector: dX = sigma tau S − X − (X dA + dX_a dA_a) S, symmetrised
             second = dX @ MS
             del dX, MS
             target = sigma * tau * self.shape.adjoint(np.diag(point.S), point.B, point.SB)
             target -= self.shape.adjoint(np.diag(second), point.B, self.shape.times(second, point.B))
             delta = cho_solve(factor, target - gradient)
             second += X @ point.derivative_times_inverse(delta)
-            dX = _symmetrised(second, sigma * tau * point.S - X)
+            dX = second
+            _symmetrise(dX)
+            dX += X
+            dX -= (sigma * tau) * point.S
+            np.negative(dX, out=dX)
             del second
             primal, dual = self.step_lengths(point, LX, delta, dX)
             damping = 0.9 + 0.09 * min(1.0, primal, dual)
-            following = self.advance(point, X, delta, dX, min(1.0, damping * primal), min(1.0, damping * dual))
+
+            del point, LX, factor
+            following = self.advance(X, delta, dX, min(1.0, damping * primal), min(1.0, damping * dual))
             if following is None:
                 return Status.STALLED
-            point, X, XB = following
+            point, X, LX = following
             self.iterations += 1
 
     def initial_gram(self, point: Point) -> Array:
@@ -689,26 +708,32 @@ class Search:
         return ratio ** (2 if min(primal, dual) < 0.7 else 3)
 
     def advance(
-        self, point: Point, X: Array, delta: Array, dX: Array, primal: float, dual: float
+        self, X: Array, delta: Array, dX: Array, primal: float, dual: float
     ) -> tuple[Point, Array, Array] | None:
-        """The next point and X, in the new coordinates; steps shrink until both are positive definite."""
+        """The next point, X in its coordinates and the factor of X; steps shrink until both are positive definite."""
+        theta, form = self.theta, self.form
+        while True:
+            LX, failed = lapack.dpotrf(X + primal * dX, lower=1, overwrite_a=1)
+            if not failed:
+                break
+            primal = 0.7 * primal if primal > 1e-9 else 0.0
+        dX *= primal
+        dX += X
         while True:
             if max(primal, dual) < 1e-6:
                 return None
-            following = Point.at(self.shape, point.theta * (1.0 + dual * delta))
+            following = Point.at(self.shape, theta * (1.0 + dual * delta))
             if following is not None:
                 break
             dual *= 0.7
-        while lapack.dpotrf(X + primal * dX, lower=1)[1]:
-            primal *= 0.7
-            if primal < 1e-9:
-                primal = 0.0
-        stretch = np.sqrt(self.form.diagonal(following.theta) / self.form.diagonal(point.theta))
-        X = (X + primal * dX) * stretch
-        X *= stretch[:, None]
-        return following, X, self.shape.times(X, following.B)
+        stretch = np.sqrt(form.diagonal(following.theta) / form.diagonal(theta))
+        dX *= stretch
+        dX *= stretch[:, None]
+        LX *= stretch[:, None]
+        return following, dX, LX
 
 
-def _symmetrised(M: Array, base: Array) -> Array:
-    """base − (M + Mᵀ)/2."""
-    return base - 0.5 * (M + M.T)
+def _symmetrise(M: Array) -> None:
+    """M ← (M + Mᵀ)/2."""
+    M += M.T.copy()
+    M *= 0.5
