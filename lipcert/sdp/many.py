@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lipcert.sdp.outcome import Outcome, Progress, SolverOptions
+from lipcert.sdp.outcome import Outcome, Progress, SolverOptions, Status
 from lipcert.sdp.solvers import get_solver
 
 if TYPE_CHECKING:
@@ -85,6 +85,9 @@ def _chain(problems: Sequence[Problem], solver: str, options: SolverOptions) -> 
         if end is not None:
             options = replace(options, time_limit=max(end - time.perf_counter(), 1e-3) / (len(problems) - k))
         outcome = solve(problem, replace(options, start=start))
+        if start is not options.start and outcome.status in (Status.STALLED, Status.ITERATION_LIMIT):
+            # the optimum of a neighbour can lie too close to the boundary to start from
+            outcome = solve(problem, options)
         if outcome.y is not None:
             start = outcome.y
         outcomes.append(outcome)

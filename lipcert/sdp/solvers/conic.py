@@ -118,7 +118,7 @@ def solve(problem: Problem, options: SolverOptions, *, backend: Backend) -> Outc
     problem
         The semidefinite program.
     options
-        `extra` is passed on to the backend by its own option names.
+        `extra` is passed on to the backend by its own option names; a start is not, since cvxpy cannot.
     backend
         Which one.
 
@@ -145,7 +145,7 @@ def solve(problem: Problem, options: SolverOptions, *, backend: Backend) -> Outc
     cp = load_cvxpy(backend)
     started = time.perf_counter()
     form, restore = reduced(problem)
-    base = starting_point(form, options.start)
+    base = starting_point(form)
     if base is None:
         base = np.ones(form.variables)
     if not form.inverse.any():

@@ -1,0 +1,192 @@
+"""The tables of the ICLR 2024 paper on GroupSort and MaxMin networks (arXiv 2401.14033), in one command.
+
+    python benchmarks/paper.py                       the networks in ../shared/data/maxmin_mnist
+    python benchmarks/paper.py net.onnx weights.npz  networks of your own
+
+Writes paper.md, paper.csv and paper.svg. An .npz file holds weights W0, W1, … (outputs × inputs) of a MaxMin network on
+neighbouring pairs; where its name begins with 'res', it is residual: x₁ = W0 x, x_{k+1} = x_k + MaxMin(W_k x_k),
+y = W_l x_l.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+import scipy
+
+from lipcert.bounds.api import bound
+from lipcert.errors import LipcertError
+from lipcert.graph import build as nn
+from lipcert.graph.nodes import Graph
+from lipcert.importer import load
+
+ROOT = Path(__file__).resolve().parents[1]
+METHODS = {"lipsdp-rr": "LipSDP-RR", "lipsdp-nsr": "LipSDP-NSR (P = S = 0)", "neuron": "ours"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network under one pair of norms; seconds belong to the methods."""
+
+    network: str
+    norm: str
+    product: float
+    bounds: dict[str, float]
+    seconds: dict[str, float]
+    lower: float
+
+
+def networks(path: Path) -> dict[str, tuple[Graph, float]]:
+    """Networks of a file, each with a factor that its bounds are multiplied by."""
+    if path.suffix != ".npz":
+        return {path.stem: (load(path), 1.0)}
+    with np.load(path) as file:
+        weights = [file[f"W{k}"] for k in range(len(file.files))]
+    first, *hidden, last = weights
+    if not path.stem.startswith("res"):
+        layers = [part for w in hidden for part in (nn.maxmin(), nn.linear(w))]
+        return {path.stem: (nn.sequential(nn.linear(first), *layers, nn.maxmin(), nn.linear(last)), 1.0)}
+    middle = nn.sequential(*(nn.residual(nn.linear(w), nn.maxmin()) for w in hidden))
+    norms = float(np.linalg.norm(first, 2) * np.linalg.norm(last, 2))
+    return {
+        path.stem: (nn.sequential(nn.linear(first), middle, nn.linear(last)), 1.0),
+        f"{path.stem}, middle × norms": (middle, norms),
+    }
+
+
+def measure(name: str, graph: Graph, factor: float, norm: str, output: int, lower_seconds: float) -> Row:
+    """All columns of one row."""
+    outputs = str(output) if norm == "inf" else "all"
+    bounds, seconds = {}, {}
+    product = lower = np.nan
+    for method in METHODS:
+        started = time.perf_counter()
+        try:
+            result = bound(graph, norm=norm, outputs=outputs, method=method, lower=False)
+        except LipcertError as error:
+            click.echo(f"{name}: {method}: {error}", err=True)
+            continue
+        bounds[method], seconds[method] = result.upper * factor, time.perf_counter() - started
+        product = np.nan if result.product is None else result.product * factor
+        click.echo(f"{name} ℓ{norm} {method}: {bounds[method]:.6g} in {seconds[method]:.2f} s", err=True)
+    if factor == 1.0:
+        # a lower bound of the middle part alone says nothing about its product with the norms
+        lower = bound(graph, norm=norm, outputs=outputs, method="neuron", lower_seconds=lower_seconds).lower or np.nan
+    return Row(name, norm, product, bounds, seconds, lower)
+
+
+def markdown(rows: list[Row], output: int) -> str:
+    """The page."""
+    lines = [
+        "# The tables of the ICLR 2024 paper",
+        "",
+        "MaxMin networks of Pauli et al., ICLR 2024 (arXiv 2401.14033). Every upper bound is proven in real arithmetic;",
+        "'ours' is the method `neuron`. Seconds of a method in brackets. Written by `python benchmarks/paper.py`.",
+        "",
+    ]
+    titles = {"2": "ℓ2 to all outputs", "inf": f"ℓ∞ to output {output}"}
+    for norm, title in titles.items():
+        chosen = [row for row in rows if row.norm == norm]
+        if not chosen:
+            continue
+        lines += [f"## {title}", "", f"| network | product | {' | '.join(METHODS.values())} | lower bound |"]
+        lines.append("|---" * (len(METHODS) + 3) + "|")
+        for row in chosen:
+            cells = [
+                f"{row.bounds[m]:.6g} ({row.seconds[m]:.2f} s)" if m in row.bounds else "does not apply"
+                for m in METHODS
+            ]
+            lines.append(f"| {row.network} | {_number(row.product)} | {' | '.join(cells)} | {_number(row.lower)} |")
+        lines.append("")
+    lines += ["![Upper bounds relative to ours](paper.svg)", "", f"Machine: {machine()}.", ""]
+    return "\n".join(lines)
+
+
+def machine() -> str:
+    """The machine and the versions, in one line."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
+        model = names[0] if names else model
+    threads = os.environ.get("OPENBLAS_NUM_THREADS", "default")
+    return (
+        f"{model}, {os.cpu_count()} cores ({threads} BLAS threads), {platform.system()}, Python "
+        f"{platform.python_version()}, NumPy {np.__version__}, SciPy {scipy.__version__}"
+    )
+
+
+def plot(rows: list[Row], path: Path) -> None:
+    """Every bound relative to ours."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "lipcert"
+    import matplotlib.pyplot as plt
+
+    fig, ax = plt.subplots(figsize=(8, 4), layout="constrained")
+    place = np.arange(len(rows))
+    series = {"product": [row.product for row in rows]}
+    series |= {title: [row.bounds.get(m, np.nan) for row in rows] for m, title in METHODS.items()}
+    series["lower bound"] = [row.lower for row in rows]
+    ours = np.array([row.bounds.get("neuron", np.nan) for row in rows])
+    for marker, (title, values) in zip("v^s_o", series.items(), strict=True):
+        ax.plot(place, np.array(values) / ours, marker, label=title)
+    ax.set_xticks(place, [f"{row.network}\nℓ{row.norm.replace('inf', '∞')}" for row in rows], rotation=45, ha="right")
+    ax.set(yscale="log", ylabel="relative to ours")
+    ax.legend()
+    fig.savefig(path, metadata={"Date": None})
+    plt.close(fig)
+
+
+def table(rows: list[Row], path: Path) -> None:
+    """All numbers in full."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["network", "norm", "product", *METHODS, "lower", *(f"seconds {m}" for m in METHODS)])
+        for row in rows:
+            bounds = [row.bounds.get(m, "") for m in METHODS]
+            seconds = [f"{row.seconds[m]:.3f}" if m in row.seconds else "" for m in METHODS]
+            writer.writerow([row.network, row.norm, row.product, *bounds, row.lower, *seconds])
+
+
+def _number(x: float) -> str:
+    return "–" if np.isnan(x) else f"{x:.6g}"
+
+
+@click.command(help=__doc__, context_settings={"max_content_width": 120})
+@click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--to", "folder", type=click.Path(file_okay=False, path_type=Path), default=ROOT / "docs", show_default="docs"
+)
+@click.option("--output", default=8, show_default=True, help="The output of the ℓ∞ table.")
+@click.option("--lower-seconds", default=5.0, show_default=True, help="For each lower bound.")
+def main(files: tuple[Path, ...], folder: Path, output: int, lower_seconds: float) -> None:
+    chosen = files or tuple(sorted((ROOT.parent / "shared" / "data" / "maxmin_mnist").glob("*.npz")))
+    if not chosen:
+        raise click.UsageError("the networks of the paper are not there; name .npz or .onnx files")
+    found = {name: item for path in chosen for name, item in networks(path).items()}
+    rows = [measure(name, graph, factor, "2", output, lower_seconds) for name, (graph, factor) in found.items()]
+    rows += [
+        measure(name, graph, factor, "inf", output, lower_seconds)
+        for name, (graph, factor) in found.items()
+        if factor == 1.0 and output < graph.output_size
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "paper.md").write_text(markdown(rows, output), encoding="utf-8")
+    table(rows, folder / "paper.csv")
+    plot(rows, folder / "paper.svg")
+    click.echo(f"{folder / 'paper.md'}, paper.csv and paper.svg written")
+
+
+if __name__ == "__main__":
+    main()

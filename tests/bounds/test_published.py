@@ -1,0 +1,232 @@
+"""Published methods: their figures, what they refuse, and that nothing they report is below the truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lipcert.bounds.api import bound
+from lipcert.bounds.methods import Job
+from lipcert.bounds.table import METHODS
+from lipcert.certificates import verify
+from lipcert.errors import InvalidRequest
+from lipcert.graph import build as nn
+from lipcert.graph.evaluate import forward
+from lipcert.graph.prepare import FORMS, prepare
+from lipcert.norms import Norm
+from lipcert.sdp.outcome import SolverOptions
+
+PUBLISHED = ("lipsdp-nsr", "lipsdp-nsr-full", "lipsdp-rr", "geolip", "eclipse", "eclipse-fast", "liplt")
+LAYERWISE = ("eclipse", "eclipse-fast", "liplt")
+
+
+def relu_network(seed, layer=nn.relu, sizes=(5, 7, 6, 3)):
+    rng = np.random.default_rng(seed)
+    layers = [nn.linear(rng.standard_normal((sizes[1], sizes[0])), rng.standard_normal(sizes[1]))]
+    for n, m in ((sizes[1], sizes[2]), (sizes[2], sizes[3])):
+        layers += [layer(), nn.linear(rng.standard_normal((m, n)) / np.sqrt(n), rng.standard_normal(m))]
+    return nn.sequential(*layers)
+
+
+def maxmin_network(seed):
+    return relu_network(seed, nn.maxmin, (5, 8, 6, 3))
+
+
+def upper(graph, method, **request):
+    return bound(graph, method=method, lower=False, **request).upper
+
+
+def own_value(graph, method):
+    job = Job(prepare(graph, METHODS[method].form), Norm.L2, Norm.L2, "native", SolverOptions())
+    return float(METHODS[method].propose(job).message.split()[-1])
+
+
+def sampled(graph, seed, norm=2, samples=3000):
+    """The largest ratio found on random pairs, near and far."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((graph.input_size, samples))
+    d = rng.standard_normal((graph.input_size, samples)) * 10.0 ** rng.uniform(-3, 1, samples)
+    if norm == np.inf:
+        d = np.sign(d) * np.abs(d).max(axis=0)
+    dy = forward(graph, x + d) - forward(graph, x)
+    return float((np.linalg.norm(dy, axis=0) / np.linalg.norm(d, norm, axis=0)).max())
+
+
+def mnist(shared_data, name):
+    with np.load(shared_data / "maxmin_mnist" / f"{name}.npz") as file:
+        return [file[f"W{k}"] for k in range(len(file.files))]
+
+
+def feedforward(weights):
+    layers = [part for w in weights[1:] for part in (nn.maxmin(), nn.linear(w))]
+    return nn.sequential(nn.linear(weights[0]), *layers)
+
+
+@pytest.mark.parametrize(
+    ("name", "nsr", "ours"),
+    [
+        ("l2_2fc_16", 22.594364, 22.074381),
+        ("l2_2fc_32", 38.548286, 38.075035),
+        ("l2_5fc_32", 224.525954, 193.179587),
+        pytest.param("l2_8fc_32", 401.033093, 309.193498, marks=pytest.mark.slow),
+    ],
+)
+def test_the_table_of_the_paper(shared_data, name, nsr, ours):
+    graph = feedforward(mnist(shared_data, name))
+    assert upper(graph, "lipsdp-nsr") == pytest.approx(nsr, rel=1e-6)
+    assert upper(graph, "neuron") == pytest.approx(ours, rel=1e-6)
+
+
+def test_the_residual_network_of_the_paper(shared_data):
+    first, *hidden, last = mnist(shared_data, "res_5_32")
+    middle = nn.sequential(*(nn.residual(nn.linear(w), nn.maxmin()) for w in hidden))
+    norms = np.linalg.norm(first, 2) * np.linalg.norm(last, 2)
+    assert norms * upper(middle, "lipsdp-nsr") == pytest.approx(33.04245, rel=1e-5)
+    assert norms * upper(middle, "neuron") == pytest.approx(29.747643, rel=1e-6)
+
+
+@pytest.mark.slow
+def test_all_multipliers_on_the_residual_network_of_the_paper(shared_data):
+    first, *hidden, last = mnist(shared_data, "res_5_32")
+    middle = nn.sequential(*(nn.residual(nn.linear(w), nn.maxmin()) for w in hidden))
+    norms = np.linalg.norm(first, 2) * np.linalg.norm(last, 2)
+    assert norms * own_value(middle, "lipsdp-nsr-full") == pytest.approx(29.749, rel=1e-4)
+    proven = norms * upper(middle, "lipsdp-nsr-full")
+    assert 29.747643 * (1 - 1e-7) <= proven <= 29.749 * (1 + 1e-4)
+
+
+def test_linf_to_one_output_of_the_paper(shared_data):
+    graph = feedforward(mnist(shared_data, "l2_2fc_16"))
+    assert upper(graph, "neuron", norm="inf", outputs="8") == pytest.approx(166.1295, rel=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_order_of_the_methods_on_maxmin(seed):
+    graph = maxmin_network(seed)
+    ours, nsr, full = (upper(graph, m) for m in ("neuron", "lipsdp-nsr", "lipsdp-nsr-full"))
+    # (C) is the infimum with P and S free (THEORY.md 3); P = S = 0 is worse
+    assert ours <= full * (1 + 1e-6)
+    assert full == pytest.approx(ours, rel=1e-3)
+    assert ours < nsr * (1 - 1e-6)
+
+
+def test_nsr_gains_nothing_on_slope_restricted_networks():
+    graph = relu_network(1)
+    for method in ("lipsdp-nsr", "lipsdp-rr"):
+        assert upper(graph, method) == pytest.approx(upper(graph, "neuron"), rel=1e-7)
+
+
+def test_geolip_is_our_program_for_linf():
+    graph = relu_network(2)
+    theirs, ours = (upper(graph, m, norm="inf", outputs="each") for m in ("geolip", "neuron"))
+    assert theirs == pytest.approx(ours, rel=1e-6)
+
+
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 10**6), method=st.sampled_from(("lipsdp-nsr", "lipsdp-nsr-full", "lipsdp-rr", "liplt")))
+def test_bounds_on_maxmin_hold_on_samples(seed, method):
+    graph = maxmin_network(seed)
+    assert upper(graph, method) >= sampled(graph, seed)
+
+
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 10**6), method=st.sampled_from(LAYERWISE))
+def test_layerwise_bounds_hold_and_are_no_worse_than_the_methods_own(seed, method):
+    graph = relu_network(seed, (nn.relu, nn.tanh, nn.sigmoid)[seed % 3])
+    proven = upper(graph, method)
+    assert proven >= sampled(graph, seed)
+    assert proven >= upper(graph, "neuron") * (1 - 1e-7)
+    assert proven <= own_value(graph, method) * (1 + 1e-5)
+
+
+def test_liplt_by_hand():
+    # one hidden ReLU layer: W₁(½ W₀ + ½ …): L = ½‖W₁W₀‖ + ½‖W₁‖‖W₀‖
+    rng = np.random.default_rng(0)
+    W0, W1 = rng.standard_normal((6, 4)), rng.standard_normal((3, 6))
+    graph = nn.sequential(nn.linear(W0), nn.relu(), nn.linear(W1))
+    expected = 0.5 * np.linalg.norm(W1 @ W0, 2) + 0.5 * np.linalg.norm(W0, 2) * np.linalg.norm(W1, 2)
+    assert own_value(graph, "liplt") == pytest.approx(expected, rel=1e-8)
+    assert upper(graph, "liplt") <= expected * (1 + 1e-5)
+
+
+def test_eclipse_fast_by_hand():
+    # Λ = λI with λ = 1/(2‖½W₀W₀ᵀ½‖) = 2/‖W₀‖², X = λI − λ²W₀W₀ᵀ/4, L² = ‖W₁X⁻¹W₁ᵀ‖
+    rng = np.random.default_rng(0)
+    W0, W1 = rng.standard_normal((6, 4)), rng.standard_normal((3, 6))
+    graph = nn.sequential(nn.linear(W0), nn.relu(), nn.linear(W1))
+    lam = 2.0 / np.linalg.norm(W0, 2) ** 2
+    X = lam * np.eye(6) - lam**2 * W0 @ W0.T / 4.0
+    expected = np.sqrt(np.linalg.norm(W1 @ np.linalg.solve(X, W1.T), 2))
+    assert own_value(graph, "eclipse-fast") == pytest.approx(expected, rel=1e-6)
+
+
+def test_eclipse_is_lipsdp_on_one_hidden_layer():
+    rng = np.random.default_rng(3)
+    graph = nn.sequential(nn.linear(rng.standard_normal((6, 4))), nn.sigmoid(), nn.linear(rng.standard_normal((3, 6))))
+    assert upper(graph, "eclipse") == pytest.approx(upper(graph, "neuron"), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("method", "graph", "request_", "reason"),
+    [
+        ("lipsdp-rr", nn.sequential(nn.group_sort(4), inputs=4), {}, "MaxMin pairs"),
+        ("geolip", relu_network(0), {}, "ℓ∞"),
+        ("geolip", relu_network(0), {"norm": "inf", "output_norm": 2}, "scalar output"),
+        ("eclipse", maxmin_network(0), {}, "slope-restricted"),
+        ("eclipse", relu_network(0), {"norm": "inf"}, "ℓ2"),
+        ("eclipse-fast", relu_network(0, nn.abs_), {}, "slopes between 0"),
+        ("eclipse-fast", nn.sequential(nn.residual(nn.relu()), inputs=3), {}, "feedforward"),
+        ("liplt", nn.sequential(nn.fixed_point([[0.5]], [[1.0]], None, nn.relu())), {}, "implicit"),
+        ("lipsdp-nsr", nn.sequential(nn.fixed_point([[0.5]], [[1.0]], None, nn.relu())), {}, "implicit"),
+        ("lipsdp-nsr-full", maxmin_network(0), {"norm": "inf"}, "ℓ2"),
+    ],
+)
+def test_refusals_say_why(method, graph, request_, reason):
+    with pytest.raises(InvalidRequest, match=reason):
+        bound(graph, method=method, lower=False, **request_)
+
+
+@pytest.mark.parametrize("method", ["lipsdp-nsr", "lipsdp-rr", "liplt"])
+def test_certificates_are_verified_in_their_form(method):
+    graph = maxmin_network(4)
+    result = bound(graph, method=method, lower=False)
+    assert result.certificate.form == METHODS[method].form
+    assert verify(result.certificate, graph).well_posed
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_are_the_same_function(form):
+    rng = np.random.default_rng(0)
+    v = rng.standard_normal(3)
+    graph = nn.sequential(
+        nn.linear(rng.standard_normal((8, 5)), rng.standard_normal(8)),
+        nn.residual(nn.linear(rng.standard_normal((8, 8))), nn.maxmin()),
+        nn.group_sort(4),
+        nn.linear(rng.standard_normal((6, 8))),
+        nn.householder(v / np.linalg.norm(v)),
+    )
+    x = rng.standard_normal((5, 20))
+    np.testing.assert_allclose(forward(prepare(graph, form), x), forward(graph, x), atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_relations_between_norms(seed):
+    graph = (relu_network, maxmin_network)[seed % 2](seed)
+    n, m = graph.input_size, graph.output_size
+    L = {
+        (a, b): upper(graph, "neuron", norm=a, output_norm=b)
+        for a, b in ((2, 2), ("inf", 2), (2, "inf"), ("inf", "inf"), (2, 1), (1, 2))
+    }
+    slack = 1 + 1e-6
+    assert L[2, 2] <= L["inf", 2] * slack
+    assert L[2, "inf"] <= L[2, 2] * slack
+    assert L[2, 2] <= np.sqrt(m) * L[2, "inf"] * slack
+    assert L["inf", "inf"] <= np.sqrt(n) * L[2, "inf"] * slack
+    assert L[2, 2] <= L[2, 1] * slack <= np.sqrt(m) * L[2, 2] * slack**2
+    assert L[1, 2] <= L[2, 2] * slack
+    assert L["inf", 2] >= sampled(graph, seed, np.inf)
+    # outputs one by one are never above all of them together
+    each = bound(graph, norm=2, outputs="each", lower=False).each
+    assert max(item.upper for item in each) <= L[2, 2] * slack

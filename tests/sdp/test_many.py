@@ -1,0 +1,67 @@
+"""Independent programs over joblib's backends."""
+
+from __future__ import annotations
+
+import joblib
+import numpy as np
+import pytest
+
+from lipcert.constraints.interconnection import lower
+from lipcert.errors import InvalidRequest
+from lipcert.graph import build as nn
+from lipcert.norms import Norm
+from lipcert.sdp.many import solve_all
+from lipcert.sdp.outcome import SolverOptions, Status
+from lipcert.sdp.problem import subproblems
+
+
+@pytest.fixture(scope="module")
+def rows():
+    rng = np.random.default_rng(2)
+    layers = [nn.linear(rng.standard_normal((7, 5))), nn.relu(), nn.linear(rng.standard_normal((6, 7))), nn.relu()]
+    system = lower(nn.sequential(*layers, nn.linear(rng.standard_normal((9, 6)))))
+    return list(subproblems(system, Norm.L2, Norm.LINF))
+
+
+@pytest.fixture(scope="module")
+def alone(rows):
+    return [solve_all([row], "native", SolverOptions())[0].bound for row in rows]
+
+
+@pytest.mark.parametrize("backend", ["sequential", "threading", "loky"])
+def test_backends_agree_in_order(rows, alone, backend):
+    with joblib.parallel_config(backend=backend, n_jobs=2):
+        outcomes = solve_all(rows, "native", SolverOptions())
+    assert [outcome.bound for outcome in outcomes] == pytest.approx(alone, rel=1e-6)
+
+
+def test_jobs_are_processes(rows, alone):
+    outcomes = solve_all(rows, "native", SolverOptions(), jobs=2)
+    assert [outcome.bound for outcome in outcomes] == pytest.approx(alone, rel=1e-6)
+
+
+@pytest.mark.parametrize("jobs", [None, 2])
+def test_progress_is_told_and_a_used_up_time_limit_is_kept(rows, jobs):
+    steps = []
+    options = SolverOptions(time_limit=1e-3, progress=steps.append)
+    outcomes = solve_all(rows, "native", options, jobs)
+    assert len(outcomes) == len(rows)
+    assert any(outcome.status is Status.TIME_LIMIT for outcome in outcomes)
+    assert steps
+
+
+def test_coordinates_of_an_l1_input_are_not_spoilt_by_warm_starts():
+    rng = np.random.default_rng(2)
+    sizes = (5, 7, 6, 3)
+    layers = [nn.linear(rng.standard_normal((sizes[1], sizes[0])))]
+    for n, m in ((7, 6), (6, 3)):
+        layers += [nn.relu(), nn.linear(rng.standard_normal((m, n)) / np.sqrt(n))]
+    problems = list(subproblems(lower(nn.sequential(*layers)), Norm.L1, Norm.L2))
+    chained = solve_all(problems, "native", SolverOptions())
+    single = [solve_all([problem], "native", SolverOptions())[0].bound for problem in problems]
+    assert [outcome.bound for outcome in chained] == pytest.approx(single, rel=1e-6)
+
+
+def test_an_unknown_solver_is_refused_before_any_work(rows):
+    with pytest.raises(InvalidRequest, match="not known"):
+        solve_all(rows, "simplex", SolverOptions(), jobs=2)
