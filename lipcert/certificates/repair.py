@@ -20,12 +20,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import eigh, solve_triangular
+from scipy.linalg import solve_triangular
 from scipy.linalg.lapack import dpotrf
-from scipy.sparse.linalg import ArpackError, eigsh
 
 from lipcert.certificates.claims import LARGEST, SMALLEST, Case, Scaling, holds, scaled, stacked
 from lipcert.certificates.contraction import loss, norm_bound
+from lipcert.certificates.enclosure import UNIT
+from lipcert.certificates.spectral import largest_eigenvalue
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from lipcert.constraints.interconnection import Interconnection
     from lipcert.constraints.multipliers import Multipliers
 
-_SHIFTS = (0.0, *(2.0**k for k in range(-44, 5)))
 _ROOM = (1.25, 2.0, 8.0, 64.0)
 # a proof that loses no more than this against the least value of its d is good enough
 _ENOUGH = 1e-7
@@ -54,9 +54,9 @@ def repair(system: Interconnection[Enclosure], case: Case, proposal: Multipliers
 def _along_depth(system: Interconnection[Enclosure], case: Case, start: Scaling) -> Scaling | None:
     """The best proven scaling over the shifts of step 2."""
     best: Scaling | None = None
-    for shift in _SHIFTS:
-        if shift and not system.groups.count:
-            break
+    # below what the proof loses a shift changes nothing
+    first = UNIT * max(system.R.mid.shape) ** 2
+    for shift in (0.0, *(first * 4.0**k for k in range(30) if system.groups.count)):
         found = _smallest_proven(system, case, _shifted(system, start, shift))
         if found is None:
             if best is not None:
@@ -91,7 +91,7 @@ def _positive(proposal: Multipliers) -> Scaling:
 
     def roots(x: Array) -> Array:
         good = np.isfinite(x) & (x > 0.0)
-        floor = 1e-3 * float(x[good].min()) if good.any() else 1.0
+        floor = 1e-12 * float(x[good].min()) if good.any() else 1.0
         return np.clip(np.sqrt(np.where(good, x, floor)), 2.0 * SMALLEST, 0.5 * LARGEST)
 
     return Scaling(roots(proposal.lam), roots(proposal.mu), None if proposal.nu is None else roots(proposal.nu))
@@ -141,28 +141,13 @@ def _least(system: Interconnection[Enclosure], case: Case, scaling: Scaling, sla
     if info != 0:
         return None
     half = solve_triangular(factor, b_x, lower=True, check_finite=False)
-    top = _largest_square(half)
-    if top is None:
+    gram = half.T @ half if len(half) > len(half.T) else half @ half.T
+    if not np.isfinite(gram).all():
         return None
+    top = largest_eigenvalue(gram)
     # where rounding outweighs the entries, their radius decides
     spread = 0.0 if b.rad is None else 4.0 * norm_bound(b.rad[:, channels:])
     return replace(scaling, m=np.clip(scaling.m * max(np.sqrt(top), spread), SMALLEST * 2.0**80, LARGEST))
-
-
-def _largest_square(a: Array) -> float | None:
-    """‖A‖₂², or None where A is not finite."""
-    if a.shape[0] < a.shape[1]:
-        a = a.T
-    gram = a.T @ a
-    if not np.isfinite(gram).all():
-        return None
-    size = gram.shape[0]
-    if size > 600:
-        try:
-            return float(eigsh(gram, k=1, tol=1e-13, v0=np.ones(size), return_eigenvectors=False)[0])
-        except ArpackError:
-            pass
-    return max(float(eigh(gram, eigvals_only=True, subset_by_index=(size - 1, size - 1))[0]), 0.0)
 
 
 def _into_cone(system: Interconnection[Enclosure], case: Case, scaling: Scaling, depth: float) -> Scaling:

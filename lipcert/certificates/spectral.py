@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import eigh
+from scipy.sparse.linalg import ArpackError, eigsh
 
-from lipcert.certificates.contraction import is_contraction, norm_bound
-from lipcert.certificates.enclosure import UNIT, Enclosure, gamma
+from lipcert.certificates.contraction import is_contraction, loss, norm_bound
+from lipcert.certificates.enclosure import FLOOR, TINY, UNIT, Enclosure, gamma
 from lipcert.graph.linear_maps import Diagonal, Index, LinearMap
 
 if TYPE_CHECKING:
@@ -51,34 +51,42 @@ def _dense(matrix: Array) -> float:
     if largest == 0.0:
         return 0.0
     unit = 2.0 ** np.floor(np.log2(largest))
-    scaled = matrix / unit
-    wide = scaled if scaled.shape[0] <= scaled.shape[1] else scaled.T
-    n = wide.shape[0]
-    top = float(eigh(wide @ wide.T, eigvals_only=True, subset_by_index=(n - 1, n - 1))[0])
-    for margin in (1e-12, 1e-10, 1e-8, 1e-6):
-        sigma = float(np.sqrt(max(top, 0.0))) * (1.0 + margin)
-        if not sigma > 0.0:
-            break
-        mid = wide / sigma
-        if is_contraction(Enclosure(mid, gamma(1) * np.abs(mid) + 2.0**-1000)):
-            return sigma * float(unit)
-    return norm_bound(np.abs(scaled)) * float(unit)
+    matrix = matrix / unit
+    sigma = np.sqrt(largest_eigenvalue(matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix))
+    proven = _smallest_proven(matrix, float(sigma))
+    return float(np.nextafter((norm_bound(np.abs(matrix)) if proven is None else proven) * float(unit), np.inf))
 
 
 def _from_gram(gram: Array, cheap: float, a: LinearMap) -> float:
-    """√(λ_max of the Gram matrix), the rounding of the Gram matrix bounded by γ_k ‖ |A| ‖²."""
+    """√‖G‖ for the Gram matrix G, whose rounding is bounded by γ_k ‖ |A| ‖²."""
+    error = gamma(max(a.terms, a.adjoint_terms) + 2) * cheap**2 + TINY
+    proven = _smallest_proven(gram, largest_eigenvalue(gram))
+    return cheap if proven is None else min(cheap, float(np.sqrt(proven + error) * (1.0 + 8.0 * UNIT)))
+
+
+def _smallest_proven(matrix: Array, sigma: float) -> float | None:
+    """The first number slightly above `sigma` that is proven to be above the norm of the matrix, or None."""
+    if not 0.0 < sigma < np.inf:
+        return None
+    lost = loss(Enclosure(matrix / sigma))
+    for margin in (0.6 * lost + 4.0 * UNIT, 2.0 * lost, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2):
+        trial = sigma * (1.0 + margin)
+        mid = matrix / trial
+        # one rounding a quotient, and underflow here and where the matrix was scaled
+        if is_contraction(Enclosure(mid, gamma(2) * np.abs(mid) + FLOOR)):
+            return trial
+    return None
+
+
+def largest_eigenvalue(gram: Array) -> float:
+    """The largest eigenvalue of a positive semidefinite matrix in floating point, with no proof."""
     n = gram.shape[0]
-    top = float(eigh(gram, eigvals_only=True, subset_by_index=(n - 1, n - 1))[0])
-    error = gamma(max(a.terms, a.adjoint_terms) + 2) * cheap**2
-    # an eigenvalue computed by a backward stable method is off by a modest multiple of n u ‖G‖; proven by ‖G/τ‖ < 1
-    for margin in (1e-12, 1e-10, 1e-8, 1e-6):
-        tau = max(top, 0.0) * (1.0 + margin)
-        if not tau > 0.0:
-            break
-        mid = gram / tau
-        if is_contraction(Enclosure(mid, gamma(1) * np.abs(mid) + 2.0**-1000)):
-            return float(np.sqrt(tau + error) * (1.0 + 8.0 * UNIT))
-    return cheap
+    if n > 300:
+        try:
+            return float(eigsh(gram, k=1, tol=1e-12, v0=np.ones(n), return_eigenvectors=False)[0])
+        except ArpackError:
+            pass
+    return max(float(np.linalg.eigvalsh(gram)[-1]), 0.0)
 
 
 def _cheap(a: LinearMap) -> float:
@@ -86,4 +94,4 @@ def _cheap(a: LinearMap) -> float:
     size = a.magnitude()
     rows = float((size @ np.ones(a.shape[1])).max())
     columns = float(size.adjoint(np.ones(a.shape[0])).max())
-    return float(np.sqrt(rows) * np.sqrt(columns)) * (1.0 + 2.0 * gamma(a.terms + a.adjoint_terms + 8))
+    return float(np.sqrt(rows) * np.sqrt(columns)) * (1.0 + 2.0 * gamma(a.terms + a.adjoint_terms + 8)) + TINY

@@ -1,0 +1,184 @@
+"""The certificate file: exact round trips, and a reason for everything that is rejected."""
+
+import base64
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lipcert.certificates import Certificate, Prover, verify
+from lipcert.certificates.certificate import MAX_BYTES
+from lipcert.certificates.claims import Scaling
+from lipcert.constraints.multipliers import Multipliers
+from lipcert.errors import CertificateRejected, InvalidCertificate
+from lipcert.graph import build as nn
+from lipcert.norms import Norm
+
+
+def network(seed=0):
+    rng = np.random.default_rng(seed)
+    return nn.sequential(
+        nn.linear(rng.normal(size=(4, 3))), nn.relu(), nn.linear(rng.normal(size=(4, 4))), nn.relu(),
+        nn.linear(rng.normal(size=(2, 4))),
+    )  # fmt: skip
+
+
+GRAPH = network()
+CERTIFICATE = Prover(GRAPH).prove(Norm.L2, Norm.L2, [Multipliers(np.repeat([100.0, 10.0], 4), np.ones(1))])
+
+
+def array(numbers):
+    return base64.b64encode(np.asarray(numbers, dtype="<f8").tobytes()).decode()
+
+
+def changed(path, value):
+    document = json.loads(CERTIFICATE.to_json())
+    place = document
+    for key in path[:-1]:
+        place = place[key]
+    if value is None:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    return json.dumps(document)
+
+
+def test_round_trip_is_exact(tmp_path):
+    path = tmp_path / "net.json"
+    CERTIFICATE.save(path)
+    loaded = Certificate.load(path)
+    assert loaded.to_json() == CERTIFICATE.to_json()
+    assert (loaded.scalings[0].d == CERTIFICATE.scalings[0].d).all()
+    assert verify(path, GRAPH).value == CERTIFICATE.value
+    assert [p.name for p in tmp_path.iterdir()] == ["net.json"]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "net.json"
+    CERTIFICATE.save(path)
+    before = path.read_bytes()
+    monkeypatch.setattr("pathlib.Path.replace", lambda self, target: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        CERTIFICATE.save(path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["net.json"]
+
+
+S = CERTIFICATE.scalings[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
+        ("[]", "not an object"),
+        ('{"format": NaN}', "not valid JSON"),
+        (CERTIFICATE.to_json().replace('"tool"', '"version": 1, "tool"'), "not valid JSON"),
+        (changed(["claim"], None), "lacks claim"),
+        (changed(["claim", "scope"], None), "lacks scope"),
+        (changed(["surplus"], 1), "unknown field 'surplus'"),
+        (changed(["claim", "surplus"], 1), "unknown field 'surplus'"),
+        (changed(["scalings", 0, "lam"], "AAAA"), "unknown field 'lam'"),
+        (changed(["format"], "other"), "the format is"),
+        (changed(["version"], 2), "version 2 is not known"),
+        (changed(["version"], True), "wrong type"),
+        (changed(["claim", "norm"], "3"), "a norm is not"),
+        (changed(["claim", "norm"], 2), "wrong type"),
+        (changed(["claim", "scope"], "local"), "scope 'local'"),
+        (changed(["claim", "value"], "nan"), "claimed value"),
+        (changed(["claim", "value"], "inf"), "claimed value"),
+        (changed(["claim", "value"], "-0x1p0"), "claimed value"),
+        (changed(["claim", "value"], "0x1p99999"), "claimed value"),
+        (changed(["claim", "value"], 1.0), "wrong type"),
+        (changed(["claim", "outputs"], [3]), "not a text"),
+        (changed(["idealisations"], [{}]), "not a text"),
+        (changed(["scalings"], {}), "wrong type"),
+        (changed(["scalings", 0], []), "not an object"),
+        (changed(["scalings", 0, "d"], "?"), "not base64"),
+        (changed(["scalings", 0, "d"], "AAAA"), "8-byte numbers"),
+        (changed(["scalings", 0, "d"], array([np.nan] * 8)), "not positive and finite"),
+        (changed(["scalings", 0, "d"], array([np.inf] * 8)), "not positive and finite"),
+        (changed(["scalings", 0, "d"], array([-1.0] * 8)), "not positive and finite"),
+        (changed(["scalings", 0, "d"], array([0.0] * 8)), "not positive and finite"),
+    ],
+)
+def test_unreadable_certificates_say_why(tmp_path, text, reason):
+    path = tmp_path / "bad.json"
+    path.write_text(text)
+    with pytest.raises(InvalidCertificate, match=reason) as caught:
+        verify(path, GRAPH)
+    assert caught.value.exit_code == 2
+
+
+def test_other_unreadable_files(tmp_path):
+    with pytest.raises(InvalidCertificate, match="cannot be read"):
+        verify(tmp_path / "missing.json", GRAPH)
+    with pytest.raises(InvalidCertificate, match="cannot be read"):
+        verify(tmp_path, GRAPH)
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InvalidCertificate, match="not a text file"):
+        verify(binary, GRAPH)
+    with (tmp_path / "zeros").open("wb") as file:
+        file.truncate(2**30)
+    with pytest.raises(InvalidCertificate, match="larger than"):
+        verify(tmp_path / "zeros", GRAPH)
+    assert MAX_BYTES < 2**30
+
+
+def one(**fields):
+    return replace(CERTIFICATE, scalings=(replace(S, **fields),))
+
+
+@pytest.mark.parametrize(
+    ("certificate", "reason"),
+    [
+        (replace(CERTIFICATE, value=CERTIFICATE.value * (1 - 1e-12)), "more than the claimed"),
+        (replace(CERTIFICATE, norm=Norm.LINF), "sizes"),
+        (replace(CERTIFICATE, norm=Norm.L1), "scalings where its claim needs 3"),
+        (replace(CERTIFICATE, output_norm=Norm.L1), "sizes"),
+        (replace(CERTIFICATE, output_norm=Norm.LINF), "scalings where its claim needs 2"),
+        (replace(CERTIFICATE, outputs=("0",)), "output norm must be inf"),
+        (replace(CERTIFICATE, outputs=("7",), output_norm=Norm.LINF), "beyond the last output"),
+        (replace(CERTIFICATE, outputs=("0-1",), output_norm=Norm.LINF), "does not prove"),
+        (replace(CERTIFICATE, scalings=()), "0 scalings"),
+        (replace(CERTIFICATE, scalings=CERTIFICATE.scalings * 2), "2 scalings"),
+        (replace(CERTIFICATE, form="other"), "not known"),
+        (replace(CERTIFICATE, normal_form="other"), "not known"),
+        (replace(CERTIFICATE, idealisations=("the moon is green",)), "idealisations"),
+        (one(d=S.d[:-1]), "sizes"),
+        (one(m=np.ones(3)), "sizes"),
+        (one(n=np.ones(2)), "sizes"),
+        (one(m=S.m * (1 - 1e-3)), "could not be shown"),
+        (one(d=np.full_like(S.d, 1e-310)), "could not be shown"),
+        (one(d=np.full_like(S.d, 1e308)), "could not be shown"),
+    ],
+)
+def test_certificates_that_prove_nothing_are_rejected(tmp_path, certificate, reason):
+    path = tmp_path / "bad.json"
+    certificate.save(path)
+    with pytest.raises(CertificateRejected, match=reason) as caught:
+        verify(path, GRAPH)
+    assert caught.value.exit_code == 1
+
+
+def test_another_network_is_rejected():
+    with pytest.raises(CertificateRejected, match="another network"):
+        verify(CERTIFICATE, network(1))
+
+
+@pytest.mark.parametrize("k", range(8))
+def test_one_changed_multiplier_that_breaks_the_claim_is_noticed(k):
+    d = S.d.copy()
+    d[k] *= 0.1 if k < 4 else 9.0
+    with pytest.raises(CertificateRejected):
+        verify(replace(CERTIFICATE, scalings=(Scaling(d, S.m),)), GRAPH)
+
+
+def test_a_network_without_activations_and_one_without_multipliers():
+    graph = nn.sequential(nn.linear([[3.0, 4.0]]))
+    certificate = Prover(graph).prove(Norm.L2, Norm.L2, [Multipliers(np.zeros(0), np.ones(1))])
+    assert certificate.value == pytest.approx(5.0, rel=1e-12)
+    assert verify(Certificate.from_json(certificate.to_json()), graph).value >= 5.0
