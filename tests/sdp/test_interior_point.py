@@ -308,6 +308,23 @@ def test_implicit_layer() -> None:
     assert outcome.bound == pytest.approx(clarabel(problem), rel=1e-6)
 
 
+def test_implicit_layer_that_no_simple_scaling_contracts() -> None:
+    """A loop whose Osborne-balanced norm is just above 1 while the optimal diagonal scaling's is below."""
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((5, 5)) * np.exp(rng.standard_normal((5, 5)))
+    d = np.ones(5)
+    for _ in range(300):
+        d *= ((d @ A**2) / d / (A**2 @ (1 / d) * d)) ** 0.25
+    own = A * (1.003 / np.linalg.norm(np.sqrt(d)[:, None] * A / np.sqrt(d), 2))
+    R = np.hstack([own, rng.standard_normal((5, 2))])
+    group = np.arange(5)
+    problem = Problem(R, np.eye(5, 7), group, np.append(group, [5, 5]), np.append(np.zeros(5), 1.0), 5)
+    outcome = solve(problem, SolverOptions())
+    assert outcome.status is Status.OPTIMAL
+    assert slack(problem, outcome.y) > 0
+    assert outcome.bound == pytest.approx(clarabel(problem), rel=1e-6)
+
+
 def test_implicit_layer_without_certificate_gives_no_bound() -> None:
     graph = nn.sequential(nn.fixed_point([[1.5]], [[1.0]], None, nn.tanh()))
     outcome = solve(problem_of(graph), SolverOptions())

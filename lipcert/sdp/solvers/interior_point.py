@@ -26,12 +26,12 @@ from scipy.linalg import blas, cho_solve, lapack, solve_triangular
 from threadpoolctl import threadpool_limits
 
 from lipcert.sdp.outcome import Outcome, Progress, SolverOptions, Status
+from lipcert.sdp.problem import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lipcert.arrays import Array, IntArray
-    from lipcert.sdp.problem import Problem
 
 ITERATION_LIMIT = 100
 BLOCK = 128
@@ -380,6 +380,41 @@ def _contracting_weights(own: Array, row: IntArray, column: IntArray, demand: Ar
         scaled = np.sqrt(d[row])[:, None] * own / np.sqrt(d[column])
         if np.linalg.norm(scaled, 2) < 1.0 - 1e-9:
             return d
+    return _contracting_by_continuation(own, row, column, balanced)
+
+
+def _contracting_by_continuation(own: Array, row: IntArray, column: IntArray, start: Array) -> Array | None:
+    """Weights as `_contracting_weights`, by raising kappa to 1 in Diag(d[column]) ≻ kappa² ownᵀ Diag(d[row]) own.
+
+    At each kappa the weights are those of the least gain from a disturbance of the rows to the channels, which leaves room
+    for a larger kappa while one exists.
+    """
+    level, rows = np.unique(row, return_inverse=True)
+    columns = np.searchsorted(level, column)
+    inner, channels = own.shape
+    cost = np.append(np.zeros(level.size), 1.0)
+    Y = np.eye(channels, channels + inner)
+    d = start[level]
+
+    def largest(d: Array) -> float:
+        return 1.0 / float(np.linalg.norm(np.sqrt(d[rows])[:, None] * own / np.sqrt(d[columns]), 2))
+
+    kappa = 0.9 * largest(d)
+    while kappa < 1.0:
+        R = np.hstack([kappa * own, np.eye(inner)])
+        column_of = np.concatenate([columns, np.full(inner, level.size)])
+        outcome = solve(Problem(R, Y, rows, column_of, cost, level.size), SolverOptions(tolerance=0.1))
+        if outcome.y is None:
+            return None
+        d = outcome.y[:-1]
+        room = largest(d)
+        if room > 1.0 + 1e-9:
+            weights = np.zeros_like(start)
+            weights[level] = d
+            return weights
+        if room < kappa * (1.0 + 1e-3):
+            return None
+        kappa += 0.9 * (room - kappa)
     return None
 
 
