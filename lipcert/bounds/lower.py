@@ -33,9 +33,12 @@ _DENSE_SWEEPS = 32
 """Jacobians with up to this many rows or columns are formed; larger ones are only applied."""
 _DENSE_ENTRIES = 2_000_000
 _PROBE_ENTRIES = 1_000_000
-_ELITES = 4
-_PATIENCE = 30
+_ELITES = 6
+_PATIENCE = 12
 _BATCH = 32
+_SMALL = 1000
+_CROWD = 8
+"""Starting points for each child of a generation, where Jacobians have at most _SMALL entries."""
 _JITTER = 1e-9
 
 
@@ -206,6 +209,8 @@ class _Search:
         self.data, self.directions = data, directions
         self.n, self.m = graph.input_size, graph.output_size
         self.dense = min(self.n, self.m) <= _DENSE_SWEEPS and self.n * self.m <= _DENSE_ENTRIES
+        implicit = any(isinstance(node, FixedPoint) for _, node in graph.walk())
+        self.crowd = _CROWD if self.n * self.m <= _SMALL and not implicit else 1
         self.batch = int(np.clip(_DENSE_ENTRIES // (self.n * self.m), 1, _BATCH)) if self.dense else 8
 
     def run(
@@ -214,7 +219,7 @@ class _Search:
         """(norm, witness) of the distinct best points, best first; at least one generation is finished."""
         hall = _Population(self.n)
         local = self._start(hall)
-        if not self._switching:
+        if not self._switching or not local.values.size:
             return self._polished(local)
         stalled = generation = 0
         while time.perf_counter() < deadline:
@@ -230,7 +235,8 @@ class _Search:
                 hall = hall.joined(local)
                 stalled = 0
                 if time.perf_counter() < deadline:
-                    local = self._start(hall)
+                    fresh = self._start(hall)
+                    local = fresh if fresh.values.size else local
             spent = time.perf_counter() - begun
             allowed = 0.05 * (deadline - started)
             if spent > allowed:
@@ -285,7 +291,7 @@ class _Search:
 
     def _start(self, hall: _Population) -> _Population:
         """A fresh population: random points at the scales, data, guided directions, now and then a former best."""
-        count = self.batch
+        count = self.crowd * self.batch
         points = self.rng.standard_normal((self.n, count)) * self._radii(count)
         points[:, 0] = 0.0
         if self.directions is not None and self.directions.size:
