@@ -622,12 +622,14 @@ class Search:
                 return Status.STALLED
 
             # predictor, towards tau = 0: dX = −X − X dA S, symmetrised
-            delta = cho_solve(factor, -gradient)
+            delta = cho_solve(factor, -gradient, check_finite=False)
             MS = point.derivative_times_inverse(delta)
             dX = X @ MS
             _symmetrise(dX)
             dX += X
             np.negative(dX, out=dX)
+            if not (np.isfinite(delta).all() and np.isfinite(dX).all()):
+                return Status.STALLED
             primal, dual = self.step_lengths(point, LX, delta, dX)
             sigma = self.centring(tau, delta, gradient, curvature, image, min(1.0, primal), min(1.0, dual))
 
@@ -636,7 +638,7 @@ class Search:
             del dX, MS
             target = sigma * tau * self.shape.adjoint(np.diag(point.S), point.B, point.SB)
             target -= self.shape.adjoint(np.diag(second), point.B, self.shape.times(second, point.B))
-            delta = cho_solve(factor, target - gradient)
+            delta = cho_solve(factor, target - gradient, check_finite=False)
             second += X @ point.derivative_times_inverse(delta)
             dX = second
             _symmetrise(dX)
@@ -644,6 +646,8 @@ class Search:
             dX -= (sigma * tau) * point.S
             np.negative(dX, out=dX)
             del second
+            if not (np.isfinite(delta).all() and np.isfinite(dX).all()):
+                return Status.STALLED
             primal, dual = self.step_lengths(point, LX, delta, dX)
             damping = 0.9 + 0.09 * min(1.0, primal, dual)
 
