@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from lipcert.certificates.certificate import Certificate
 from lipcert.certificates.claims import cases, holds
 from lipcert.certificates.prover import enclose
-from lipcert.errors import CertificateRejected, InvalidRequest
+from lipcert.errors import CertificateRejected, InvalidRequest, NotCertified
 from lipcert.graph.prepare import FORMS
 from lipcert.graph.selection import Selection
 from lipcert.norms import Norm
@@ -84,7 +84,10 @@ def verify(certificate: Certificate | str | Path, graph: Graph) -> Verdict:
         selection = Selection.parse(c.outputs, graph.output_size) if c.outputs else Selection()
     except InvalidRequest as error:
         raise reject(str(error)) from None
-    system = enclose(graph, selection, c.form, c.normal_form)
+    try:
+        system = enclose(graph, selection, c.form, c.normal_form)
+    except NotCertified as error:
+        raise reject(str(error)) from None
     wanted = list(cases(system, c.norm, c.output_norm))
     if len(wanted) != len(c.scalings):
         raise reject(f"it holds {len(c.scalings)} scalings where its claim needs {len(wanted)}")

@@ -182,3 +182,9 @@ def test_a_network_without_activations_and_one_without_multipliers():
     certificate = Prover(graph).prove(Norm.L2, Norm.L2, [Multipliers(np.zeros(0), np.ones(1))])
     assert certificate.value == pytest.approx(5.0, rel=1e-12)
     assert verify(Certificate.from_json(certificate.to_json()), graph).value >= 5.0
+
+
+def test_a_layer_that_is_not_invertible_is_a_rejection():
+    graph = nn.sequential(nn.fixed_point([[2.0]], [[1.0]], None, nn.relu()))
+    with pytest.raises(CertificateRejected, match="singular|invertible"):
+        verify(replace(CERTIFICATE, graph=graph.fingerprint.hex()), graph)
