@@ -23,13 +23,15 @@ lint: $(VENV)/.dev
 
 docs: $(VENV)/.docs
 	$(BIN)/python docs/generate.py
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 notebooks: $(VENV)/.notebooks
 	$(BIN)/jupyter execute notebooks/*.ipynb
 
 bench: $(VENV)/.dev
-	$(BIN)/python -m benchmarks
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/solver.py
+	$(BIN)/python benchmarks/paper.py
 
 models: $(VENV)/.models
 	$(BIN)/python -m models

@@ -20,6 +20,7 @@ from lipcert.graph import build
 from lipcert.report.figures import downward, upward
 from models.layers import FixedPoint
 from models.networks import NETWORKS, Network
+from models.picture import draw
 
 HERE = Path(__file__).parent
 SCORES = HERE / "scores.json"
@@ -38,12 +39,22 @@ def main(names: tuple[str, ...], table: bool) -> None:
         if not table and network.name in (names or known):
             write(train(network), network)
             print(f"trained {network.name}", flush=True)
+    renew_table([network for network in NETWORKS if file(network).exists()])
+
+
+def renew_table(networks: list[Network]) -> None:
+    """Bound the networks: the table of README.md, and the picture of the project's README."""
     rows = ["| file | network | test data | upper bound | lower bound | norm product |", "|---|---|---|---|---|---|"]
-    rows += [row(network) for network in NETWORKS if file(network).exists()]
+    points = []
+    for network in networks:
+        bound = lipcert.bound(file(network))
+        rows.append(row(network, bound))
+        if bound.product is not None and bound.lower is not None:
+            points.append((network.name, bound.upper, bound.lower, bound.product))
     readme = HERE / "README.md"
     head, rest = readme.read_text().split(MARKS[0])
-    tail = rest.split(MARKS[1])[1]
-    readme.write_text("\n".join([head + MARKS[0], "", *rows, "", MARKS[1] + tail]))
+    readme.write_text("\n".join([head + MARKS[0], "", *rows, "", MARKS[1] + rest.split(MARKS[1])[1]]))
+    (HERE.parent / "docs" / "bounds.svg").write_text(draw(points))
 
 
 def file(network: Network) -> Path:
@@ -120,11 +131,11 @@ def as_graph(module: nn.Sequential) -> lipcert.Graph:
     return build.sequential(*layers)
 
 
-def row(network: Network) -> str:
+def row(network: Network, bound: lipcert.Bound) -> str:
     """The line of the table: bounds ℓ2 → ℓ2 over all outputs."""
-    bound = lipcert.bound(file(network))
+    lower = "none" if bound.lower is None else downward(bound.lower, 5)
     product = "none" if bound.product is None else upward(bound.product, 5)
-    figures = (upward(bound.upper, 5), downward(bound.lower, 5), product)
+    figures = (upward(bound.upper, 5), lower, product)
     return f"| {file(network).name} | {network.what} | {scores()[network.name]} | {' | '.join(figures)} |"
 
 
