@@ -449,6 +449,8 @@ class Elementwise:
 
     def _node(self, lanes: Lanes) -> int:
         """A node that computes the lanes."""
+        if lanes.rounded:
+            self._idealise("quotients of constants next to activations are rounded to float64")
         parents = [p for p, _, _ in lanes.terms]
         maps: list[LinearMap] = []
         for p, index, scale in lanes.terms:
@@ -532,6 +534,8 @@ class Elementwise:
 
     def _gate(self, t: Lanes, d: Lanes, name: str) -> int | None:
         """[t > 0]·d as a node; −1 where it vanishes, None where it jumps."""
+        if t.rounded or d.rounded:
+            self._idealise("quotients of constants next to activations are rounded to float64")
         T, D = t.rows(self.builder), d.rows(self.builder)
         size = np.asarray(T.multiply(T).sum(axis=1)).ravel()
         u = np.asarray(D.multiply(T).sum(axis=1)).ravel() / np.where(size > 0, size, 1.0)
