@@ -186,5 +186,5 @@ def test_a_network_without_activations_and_one_without_multipliers():
 
 def test_a_layer_that_is_not_invertible_is_a_rejection():
     graph = nn.sequential(nn.fixed_point([[2.0]], [[1.0]], None, nn.relu()))
-    with pytest.raises(CertificateRejected, match="singular|invertible"):
+    with pytest.raises(CertificateRejected, match=r"singular|invertible"):
         verify(replace(CERTIFICATE, graph=graph.fingerprint.hex()), graph)
