@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -17,7 +19,7 @@ from lipcert.graph.prepare import prepare
 def chain(layer, seed=0, sizes=(5, 8, 8, 3)):
     rng = np.random.default_rng(seed)
     layers = [nn.linear(rng.standard_normal((sizes[1], sizes[0])))]
-    for n, m in zip(sizes[1:], sizes[2:], strict=False):
+    for n, m in pairwise(sizes[1:]):
         layers += [layer, nn.linear(rng.standard_normal((m, n)))]
     return nn.sequential(*layers)
 

@@ -1,0 +1,136 @@
+"""The matrix-free method against the interior-point method on small networks; ties, limits, hard cases."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from lipcert.constraints.interconnection import lower
+from lipcert.constraints.multipliers import Tie
+from lipcert.constraints.operator import Operator
+from lipcert.graph import build as nn
+from lipcert.graph.prepare import prepare
+from lipcert.norms import Norm
+from lipcert.sdp.outcome import SolverOptions, Status
+from lipcert.sdp.problem import compress_inputs, subproblems
+from lipcert.sdp.solvers import get_solver
+from lipcert.sdp.solvers.scaling import initial_scaling, solve
+
+
+def network(seed=0, sizes=(6, 10, 10, 4), layer=nn.relu):
+    rng = np.random.default_rng(seed)
+    layers = [nn.linear(rng.standard_normal((sizes[1], sizes[0])))]
+    for k in range(1, len(sizes) - 1):
+        layers += [layer(), nn.linear(rng.standard_normal((sizes[k + 1], sizes[k])))]
+    return nn.sequential(*layers)
+
+
+def residual():
+    rng = np.random.default_rng(3)
+    branch = nn.sequential(nn.linear(rng.standard_normal((6, 6))), nn.relu(), nn.linear(rng.standard_normal((6, 6))))
+    return nn.sequential(nn.residual(branch), nn.maxmin(), nn.residual(branch), nn.linear(rng.standard_normal((2, 6))))
+
+
+def implicit():
+    rng = np.random.default_rng(7)
+    W = rng.standard_normal((5, 5))
+    W *= 0.8 / np.linalg.norm(W, 2)
+    return nn.sequential(
+        nn.fixed_point(W, rng.standard_normal((5, 3)), None, nn.relu()), nn.linear(rng.standard_normal((2, 5)))
+    )
+
+
+def deep():
+    rng = np.random.default_rng(6)
+    layers = []
+    for _ in range(12):
+        W = rng.standard_normal((4, 4))
+        layers += [nn.linear(0.4 * W / np.linalg.norm(W, 2)), nn.tanh()]
+    return nn.sequential(*layers)
+
+
+NETWORKS = {
+    "relu": network,
+    "maxmin": lambda: network(1, layer=nn.maxmin),
+    "residual": residual,
+    "implicit": implicit,
+    "large weights": lambda: nn.sequential(network(), nn.linear(1e6 * np.eye(4))),
+}
+
+
+def problem(graph, tie):
+    return next(subproblems(lower(graph), Norm.L2, Norm.L2, tie))
+
+
+@pytest.mark.parametrize("tie", [Tie.NEURON, Tie.LAYER])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_finds_the_optimum(name, tie):
+    graph = prepare(NETWORKS[name]())
+    data = problem(graph, tie)
+    optimum = get_solver("native")(compress_inputs(data), SolverOptions()).bound
+    outcome = solve(Operator(graph), tie, SolverOptions(time_limit=5.0))
+    assert outcome.y.shape == (data.variables,)
+    assert optimum * (1 - 1e-6) <= outcome.bound <= optimum * 1.002
+    scale = 1.0 / np.sqrt(outcome.y[data.column])
+    assert np.linalg.eigvalsh(scale[:, None] * data.matrix(outcome.y) * scale)[0] > -1e-6
+
+
+def test_a_deep_contraction_gets_a_small_bound():
+    graph = deep()
+    optimum = get_solver("native")(compress_inputs(problem(graph, Tie.LAYER)), SolverOptions()).bound
+    outcome = solve(Operator(graph), Tie.LAYER, SolverOptions(time_limit=3.0))
+    assert optimum * (1 - 1e-6) <= outcome.bound <= optimum * 1.5
+
+
+def test_without_activations_it_is_the_norm():
+    W = np.random.default_rng(0).standard_normal((30, 40))
+    outcome = solve(Operator(nn.sequential(nn.linear(W))), Tie.NEURON, SolverOptions())
+    assert outcome.bound == pytest.approx(np.linalg.norm(W, 2), rel=1e-6)
+
+
+def test_a_zero_network():
+    outcome = solve(Operator(nn.sequential(nn.linear(np.zeros((3, 2))), nn.relu())), Tie.NEURON, SolverOptions())
+    assert np.isfinite(outcome.y).all()
+    assert outcome.bound < 1e-3
+
+
+def test_time_limit_and_progress():
+    seen = []
+    graph = network(2, (20, 120, 120, 120, 5))
+    started = time.perf_counter()
+    outcome = solve(Operator(graph), Tie.NEURON, SolverOptions(time_limit=1.0, progress=seen.append))
+    assert time.perf_counter() - started < 6.0
+    assert outcome.status is Status.TIME_LIMIT
+    bounds = [step.bound for step in seen]
+    assert bounds == sorted(bounds, reverse=True)
+    assert outcome.bound <= bounds[0]
+
+
+def test_interrupt_keeps_the_best_point():
+    def interrupt(step):
+        if step.iteration == 4:
+            raise KeyboardInterrupt
+
+    graph = network(2, (20, 120, 120, 120, 5))
+    outcome = solve(Operator(graph), Tie.NEURON, SolverOptions(progress=interrupt))
+    assert outcome.status is Status.INTERRUPTED
+    data = problem(graph, Tie.NEURON)
+    scale = 1.0 / np.sqrt(outcome.y[data.column])
+    assert np.linalg.eigvalsh(scale[:, None] * data.matrix(outcome.y) * scale)[0] > -1e-3
+
+
+def test_start_is_used():
+    graph = network()
+    first = solve(Operator(graph), Tie.NEURON, SolverOptions(time_limit=3.0))
+    again = solve(Operator(graph), Tie.NEURON, SolverOptions(start=first.y, max_iterations=1))
+    assert again.bound <= first.bound * (1 + 1e-6)
+
+
+def test_initial_scaling_is_feasible():
+    graph = network()
+    lam = initial_scaling(Operator(graph))
+    data = problem(graph, Tie.NEURON)
+    Z = data.matrix(np.append(lam, 1.0))[: data.channels, : data.channels]
+    np.linalg.cholesky(Z)
