@@ -37,7 +37,7 @@ ITERATION_LIMIT = 100
 BLOCK = 128
 LANCZOS_STEPS = 60
 START_MARGIN = 1.5
-SMALL = 200
+SMALL = 400
 
 
 def solve(problem: Problem, options: SolverOptions) -> Outcome:
