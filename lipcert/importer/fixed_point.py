@@ -6,7 +6,7 @@ Only the cell is read; ONNX Runtime runs the function (lipcert.fixedpoint, NAME)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 
 import numpy as np
@@ -15,14 +15,14 @@ import onnx
 from lipcert.errors import InvalidModel, LipcertError, UnsupportedModel
 from lipcert.graph.nodes import Graph, GraphBuilder
 from lipcert.importer.activations import materialise, settle
-from lipcert.importer.normalise import sort
+from lipcert.importer.normalise import Functions, opset_of, sort
 from lipcert.importer.registry import Call, Deferred, Equation, State, Tensor, Value, describe_node
 from lipcert.importer.walk import run
 
 FIXED_POINT, CELL = "lipcert.fixedpoint", "lipcert.cell"
 
 
-def calls(functions: Mapping[tuple[str, str], onnx.FunctionProto]) -> dict[str, Call]:
+def calls(functions: Functions) -> dict[str, Call]:
     """What interprets the calls of implicit layers, given the functions of the model."""
 
     def call(node: onnx.NodeProto, operands: Sequence[Value | None], state: State) -> list[Value]:
@@ -59,7 +59,7 @@ class _Layer:
         self.node, self.state, self.where = node, state, where
         self.output = cell.output[0]
         self.graph = _bound(cell, node, where)
-        self.opset = next((o.version for o in cell.opset_import if o.domain in ("", "ai.onnx")), state.opset)
+        self.opset = opset_of(cell.opset_import, where)
         self.name, *names = cell.input
         self.constants: dict[str, Value] = {}
         self.signals: dict[str, Tensor] = {}

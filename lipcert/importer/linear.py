@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -451,40 +451,64 @@ def batch_normalization(ctx: Context) -> Tensor:
     return ctx.shift(result, np.broadcast_to((shift - mean * factor).reshape(shape), x.shape))
 
 
-@handles("Resize")
+@handles("Resize", "Upsample")
 def resize(ctx: Context) -> Tensor:
-    """Nearest-neighbour and linear resizing: a linear map, taken from onnx's reference evaluator axis by axis."""
+    """Nearest-neighbour and linear resizing, every coordinate transformation but tf_crop_and_resize."""
     x = ctx.tensor(0)
-    if ctx.attribute("mode", "nearest") not in ("nearest", "linear"):
-        raise ctx.unsupported("only nearest and linear resizing are supported", "use one of them")
-    ctx.limit(64.0 * x.size)
-    from lipcert.importer.movement import evaluate
-
-    plane = int(np.prod(x.shape[:2])) if len(x.shape) > 2 and _keeps_channels(ctx, x) else 1
-    inner = x.size // plane
-    base = x.shape if plane == 1 else (1, 1, *x.shape[2:])
-    columns, shape = [], None
-    operands = list(ctx.operands[1:])
-    if plane > 1 and ctx.has(3):
-        operands[2] = np.concatenate([[1, 1], ctx.constant(3)[2:]]).astype(np.int64)
-    for k in range(inner):
-        unit = np.zeros(inner, dtype=np.float64)
-        unit[k] = 1.0
-        result = np.asarray(evaluate(ctx, [unit.reshape(base), *operands])[0], dtype=np.float64)
-        shape = result.shape
-        columns.append(sp.csc_array(result.reshape(-1, 1)))
-    assert shape is not None
-    matrix = sp.kron(sp.eye_array(plane), sp.hstack(columns), format="csr")
-    full = shape if plane == 1 else (*x.shape[:2], *shape[2:])
+    rank = len(x.shape)
+    if ctx.attribute("antialias", 0) or ctx.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise ctx.unsupported("antialiasing and kept aspect ratios are not supported", "export it without them")
+    axes = [int(a) % rank for a in ctx.attribute("axes", range(rank))]
+    if ctx.has(3) and ctx.constant(3).size:
+        sizes = {a: int(n) for a, n in zip(axes, ctx.constant(3).ravel(), strict=True)}
+        scales = {a: n / x.shape[a] for a, n in sizes.items()}
+    else:
+        scales = {a: float(s) for a, s in zip(axes, ctx.constant(2).ravel(), strict=True)}
+        sizes = {a: int(np.floor(x.shape[a] * s)) for a, s in scales.items()}
+    shape = [sizes.get(a, x.shape[a]) for a in range(rank)]
+    ctx.limit(2.0 ** sum(shape[a] != x.shape[a] for a in range(rank)) * float(np.prod([float(n) for n in shape])))
+    matrix = sp.csr_array(np.ones((1, 1)))
+    for a in range(rank):
+        along = (
+            sp.eye_array(x.shape[a], format="csr")
+            if a not in scales
+            else _resized(ctx, x.shape[a], scales[a], shape[a])
+        )
+        matrix = sp.kron(matrix, along, format="csr")
     if ctx.attribute("mode", "nearest") == "linear":
-        ctx.state.idealise("the weights of Resize are taken as evaluated by onnx.reference")
-    return ctx.affine([(x, Sparse(sp.csr_array(matrix)))], full)
+        ctx.state.idealise("the weights of a linear Resize are taken as the nearest float64 numbers")
+    return ctx.affine([(x, Sparse(sp.csr_array(matrix)))], shape)
 
 
-def _keeps_channels(ctx: Context, x: Tensor) -> bool:
-    """Whether batch and channel axes are left alone, so that planes can be resized one by one."""
-    if ctx.attribute("axes") is not None:
-        return False
-    if ctx.has(3):
-        return tuple(ctx.constant(3)[:2]) == tuple(x.shape[:2])
-    return ctx.has(2) and bool((ctx.constant(2)[:2] == 1.0).all())
+def _resized(ctx: Context, n: int, scale: float, count: int) -> sp.csr_array:
+    """The matrix (count, n) of one axis; coordinates as in the ONNX specification of Resize."""
+    i = np.arange(count, dtype=np.float64)
+    transformation = ctx.attribute("coordinate_transformation_mode", "half_pixel")
+    if transformation == "half_pixel" or (transformation == "pytorch_half_pixel" and count > 1):
+        at = (i + 0.5) / scale - 0.5
+    elif transformation == "half_pixel_symmetric":
+        at = n / 2 * (1.0 - count / (n * scale)) + (i + 0.5) / scale - 0.5
+    elif transformation == "asymmetric":
+        at = i / scale
+    elif transformation in ("align_corners", "pytorch_half_pixel"):
+        at = i * (n - 1) / max(count - 1, 1)
+    else:
+        raise ctx.unsupported(f"the coordinates {transformation} are not supported", "use half_pixel")
+    mode = ctx.attribute("mode", "nearest")
+    if mode == "nearest":
+        rounding: dict[str, Callable[[Array], Array]] = {
+            "round_prefer_floor": lambda t: np.ceil(t - 0.5),
+            "round_prefer_ceil": lambda t: np.floor(t + 0.5),
+            "floor": np.floor,
+            "ceil": np.ceil,
+        }
+        at = rounding[ctx.attribute("nearest_mode", "round_prefer_floor")](at)
+        nearest = np.clip(at, 0, n - 1).astype(np.int64)
+        return sp.csr_array((np.ones(count), (np.arange(count), nearest)), shape=(count, n))
+    if mode != "linear":
+        raise ctx.unsupported(f"{mode} resizing is not supported", "use nearest or linear")
+    low = np.floor(at)
+    weight = at - low
+    rows = np.tile(np.arange(count), 2)
+    columns = np.clip(np.concatenate([low, low + 1]), 0, n - 1).astype(np.int64)
+    return sp.csr_array((np.concatenate([1.0 - weight, weight]), (rows, columns)), shape=(count, n))

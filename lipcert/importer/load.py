@@ -14,8 +14,8 @@ from lipcert.importer.check import compare
 from lipcert.importer.fixed_point import calls
 from lipcert.importer.normalise import normalise
 from lipcert.importer.reader import read
-from lipcert.importer.registry import Deferred, Equation, State, Tensor, Value
-from lipcert.importer.walk import run
+from lipcert.importer.registry import LARGEST_SIGNAL, Deferred, Equation, State, Tensor, Value
+from lipcert.importer.walk import contradictions, run
 
 _FLOATS = (
     onnx.TensorProto.FLOAT,
@@ -64,8 +64,7 @@ def from_model(model: onnx.ModelProto, name: str, *, output: str | None = None) 
 
 
 def _imported(model: onnx.ModelProto, name: str, chosen: str) -> tuple[Graph, list[Equation]]:
-    model, functions = normalise(model, name)
-    opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+    model, opset, functions = normalise(model, name)
     builder = GraphBuilder()
     state = State(builder, name, opset, calls(functions))
     inputs = list(model.graph.input)
@@ -84,11 +83,11 @@ def _imported(model: onnx.ModelProto, name: str, chosen: str) -> tuple[Graph, li
     result = values.get(chosen)
     if result is None:
         raise InvalidModel(f"its output {chosen!r} is never computed", where=name)
-    if isinstance(result, Deferred):
-        result = materialise(result, state)
     if isinstance(result, np.ndarray):
         raise UnsupportedModel(f"its output {chosen!r} does not depend on the input", where=name)
-    return settle(builder.finish(result.position, state.idealisations, name), state), state.equations
+    with contradictions(name):
+        last = materialise(result, state) if isinstance(result, Deferred) else result
+        return settle(builder.finish(last.position, state.idealisations, name), state), state.equations
 
 
 def _output(model: onnx.ModelProto, name: str, wanted: str | None) -> str:
@@ -121,6 +120,6 @@ def _shape(info: onnx.ValueInfoProto, name: str) -> tuple[tuple[int, ...], np.dt
         )
     shape = tuple(d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else 1 for d in tensor.shape.dim)
     size = float(np.prod([float(s) for s in shape]))
-    if size > 2**26:
+    if size > LARGEST_SIGNAL:
         raise InvalidModel(f"its input {info.name!r} claims {size:.3g} numbers", where=name, advice="make it smaller")
     return shape, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)

@@ -1,25 +1,25 @@
-"""One dialect before the walk: one opset, sorted nodes, no initialisers among the inputs, functions inlined."""
+"""Order before the walk: sorted nodes, no initialisers among the inputs, functions inlined."""
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from typing import Any
 
 import onnx
-from onnx import inliner, version_converter
+from onnx import inliner
 
 from lipcert.errors import InvalidModel, UnsupportedModel
 
-OPSET = 21
+OLDEST = 6
+"""The oldest version of the operator set that is read."""
+
 LIPCERT_DOMAINS = ("lipcert.fixedpoint", "lipcert.cell")
 
+Functions = dict[tuple[str, str], onnx.FunctionProto]
 
-def normalise(model: onnx.ModelProto, file: str) -> tuple[onnx.ModelProto, dict[tuple[str, str], onnx.FunctionProto]]:
-    """The model at opset 21 or newer with sorted nodes, and the lipcert functions that were lifted out of it.
 
-    `onnx.version_converter` drops model-local functions, so those of the lipcert domains are kept aside and all others
-    are inlined before it runs.
-    """
+def normalise(model: onnx.ModelProto, file: str) -> tuple[onnx.ModelProto, int, Functions]:
+    """The model with its nodes sorted and its functions inlined; its opset; the lipcert functions, lifted out of it."""
     functions = {(f.domain, f.name): f for f in model.functions if f.domain in LIPCERT_DOMAINS}
     others = [f for f in model.functions if f.domain not in LIPCERT_DOMAINS]
     del model.functions[:]
@@ -29,73 +29,34 @@ def normalise(model: onnx.ModelProto, file: str) -> tuple[onnx.ModelProto, dict[
             model = inliner.inline_local_functions(model)
         except Exception as error:  # the inliner raises whatever its C++ code throws
             raise InvalidModel(f"its functions cannot be inlined: {_line(error)}", where=file) from None
-    known = {"", "ai.onnx", *LIPCERT_DOMAINS}
     sort(model.graph, file)
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [i for i in model.graph.input if i.name not in constants]
     del model.graph.input[:]
     model.graph.input.extend(inputs)
-    # below IR version 4 an initialiser had to be an input as well
-    model.ir_version = max(model.ir_version, 4)
-    del model.graph.value_info[:]
     for node in model.graph.node:
-        if node.domain not in known:
+        if node.domain not in ("", "ai.onnx", *LIPCERT_DOMAINS):
             raise UnsupportedModel(
                 f"the op {node.domain}.{node.op_type} is not part of ONNX",
                 where=f"{file}, node {node.name!r}",
                 advice="export with standard operators only, or write it as a model-local function",
             )
-    version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), None)
+    return model, opset_of(model.opset_import, file), functions
+
+
+def opset_of(imports: Iterable[onnx.OperatorSetIdProto], where: str) -> int:
+    """The version of the default domain."""
+    version = next((o.version for o in imports if o.domain in ("", "ai.onnx")), None)
     if version is None:
-        raise InvalidModel("names no version of the ONNX operator set", where=file, advice="export the model again")
-    if version < OPSET:
-        model = _convert(model, file)
-    return model, functions
-
-
-def _convert(model: onnx.ModelProto, file: str) -> onnx.ModelProto:
-    """Opset 21, the nodes of the lipcert domains left as they are."""
-    calls = {tuple(node.output): node for node in model.graph.node if node.domain in LIPCERT_DOMAINS}
-    if calls:
-        # the converter knows no custom op: Identity-like stand-ins keep the edges
-        return _convert_around(model, file)
-    try:
-        return version_converter.convert_version(model, OPSET)
-    except Exception as error:  # the converter raises whatever its C++ code throws
-        raise InvalidModel(
-            f"cannot be converted to opset {OPSET}: {_line(error)}", where=file, advice="export with opset 13 or newer"
-        ) from None
-
-
-def _convert_around(model: onnx.ModelProto, file: str) -> onnx.ModelProto:
-    """Convert with each lipcert call cut out: its outputs become inputs, its inputs outputs, and it is put back."""
-    cut = onnx.ModelProto()
-    cut.CopyFrom(model)
-    calls = [node for node in cut.graph.node if node.domain in LIPCERT_DOMAINS]
-    plain = [node for node in cut.graph.node if node.domain not in LIPCERT_DOMAINS]
-    del cut.graph.node[:]
-    cut.graph.node.extend(plain)
-    outputs = {o.name for o in cut.graph.output}
-    produced = {name for node in plain for name in node.output}
-    for call in calls:
-        for name in call.output:
-            cut.graph.input.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
-        for name in call.input:
-            if name in produced and name not in outputs:
-                outputs.add(name)
-                cut.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
-    kept = [o for o in cut.opset_import if o.domain not in LIPCERT_DOMAINS]
-    del cut.opset_import[:]
-    cut.opset_import.extend(kept)
-    converted = _convert(cut, file)
-    converted.graph.node.extend(calls)
-    for field in ("input", "output"):
-        original = [item.name for item in getattr(model.graph, field)]
-        kept_infos = [item for item in getattr(converted.graph, field) if item.name in original]
-        del getattr(converted.graph, field)[:]
-        getattr(converted.graph, field).extend(kept_infos)
-    sort(converted.graph, file)
-    return converted
+        raise InvalidModel("names no version of the ONNX operator set", where=where, advice="export the model again")
+    newest = onnx.defs.onnx_opset_version()
+    if not OLDEST <= version <= newest:
+        raise UnsupportedModel(
+            f"it uses version {version} of the ONNX operator set",
+            where=where,
+            advice=f"versions {OLDEST} to {newest} are supported",
+        )
+    return version
 
 
 def sort(graph: onnx.GraphProto, file: str, outer: Set[str] = frozenset()) -> None:

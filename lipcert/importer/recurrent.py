@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from lipcert.importer.walk import run, step
 
 MAX_STEPS = 4096
 """The longest recurrence that is unrolled."""
+
+# of the nodes that are written here
+_OPSET = 21
 
 _IMPLICIT = "unroll it, or write the equation as an implicit layer (docs/implicit)"
 
@@ -36,7 +40,7 @@ def _node(ctx: Context, op: str, *inputs: Value, **attributes: Any) -> Value:
     """The first result of a node of the default domain on values."""
     names = [f"x{k}" for k in range(len(inputs))]
     node = helper.make_node(op, names, ["y"], name=ctx.node.name, **attributes)
-    return step(node, ctx.state, dict(zip(names, inputs, strict=True)))[0]
+    return step(node, replace(ctx.state, opset=_OPSET), dict(zip(names, inputs, strict=True)))[0]
 
 
 def _stack(ctx: Context, values: Sequence[Value], axis: int) -> Value:

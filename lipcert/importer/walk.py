@@ -5,7 +5,8 @@ Shapes need no inference: constants are arrays, signals carry their shape, and t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,12 @@ from onnx import AttributeProto
 from onnx.reference import ReferenceEvaluator
 
 from lipcert.errors import InvalidModel, LipcertError, UnsupportedModel
+from lipcert.importer.dialects import handler_of
 from lipcert.importer.reader import to_array
-from lipcert.importer.registry import HANDLERS, Context, Deferred, State, Tensor, Value, describe_node
+from lipcert.importer.registry import Context, Deferred, State, Tensor, Value, describe_node
 
-FOLD_BYTES = 2**29
-"""Largest constant that folding may create."""
+FOLD_BYTES = 2**30
+"""The most that folding may compute in one model."""
 
 _SHAPE_ONLY = ("Shape", "Size")
 _EXACT = {
@@ -44,6 +46,19 @@ def run(graph: onnx.GraphProto, state: State, values: dict[str, Value]) -> None:
                 values[name] = result  # noqa: PERF403
 
 
+@contextmanager
+def contradictions(where: str) -> Iterator[None]:
+    """What a node that fits its operands never raises is the file's fault."""
+    try:
+        yield
+    except LipcertError:
+        raise
+    except MemoryError:
+        raise UnsupportedModel("it needs more memory than there is", where=where) from None
+    except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
+        raise InvalidModel(f"it does not fit its inputs: {_line(error)}", where=where) from error
+
+
 def step(node: onnx.NodeProto, state: State, values: Mapping[str, Value]) -> Sequence[Value]:
     """The results of one node."""
     where = describe_node(node, state.file)
@@ -53,12 +68,13 @@ def step(node: onnx.NodeProto, state: State, values: Mapping[str, Value]) -> Seq
     operands = tuple(values[name] if name else None for name in node.input)
     if node.domain in state.calls:
         return state.calls[node.domain](node, operands, state)
+    _check_arity(node, state.opset, where)
     if node.op_type in _SHAPE_ONLY and isinstance(operands[0], (Tensor, Deferred)):
         return (_shape_of(node, operands[0].shape),)
     if not any(isinstance(value, (Tensor, Deferred)) for value in operands) and not _has_graph(node):
         results = fold(node, operands, state)
         return [finite(np.asarray(result), where) for result in results]
-    handler = HANDLERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    handler = handler_of(node.op_type, state.opset)
     if handler is None:
         raise UnsupportedModel(
             f"the op {node.op_type} is not supported",
@@ -66,13 +82,25 @@ def step(node: onnx.NodeProto, state: State, values: Mapping[str, Value]) -> Seq
             advice="rewrite the model without it, or ask for it; docs/operators lists what is supported",
         )
     context = Context(node, operands, attributes(node, where), state, values)
-    try:
+    with contradictions(where):
         result = handler(context)
-    except (LipcertError, MemoryError):
-        raise
-    except (ValueError, IndexError, TypeError, KeyError, ZeroDivisionError, OverflowError, AttributeError) as error:
-        raise InvalidModel(f"it does not fit its inputs: {_line(error)}", where=where) from error
     return [result] if isinstance(result, (Tensor, Deferred, np.ndarray)) else list(result)
+
+
+def _check_arity(node: onnx.NodeProto, opset: int, where: str) -> None:
+    """Whether the op exists in this opset and takes as many inputs and outputs."""
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opset, "")
+    except onnx.defs.SchemaError:
+        raise UnsupportedModel(
+            f"there is no op {node.op_type} in version {opset} of ONNX", where=where, advice="export the model again"
+        ) from None
+    for what, count, least, most in (
+        ("inputs", len(node.input), schema.min_input, schema.max_input),
+        ("outputs", len(node.output), schema.min_output, schema.max_output),
+    ):
+        if not least <= count <= most:
+            raise InvalidModel(f"it has {count} {what} where {least} to {most} are allowed", where=where)
 
 
 def fold(node: onnx.NodeProto, operands: Sequence[Value | None], state: State) -> list[np.ndarray]:
@@ -80,7 +108,7 @@ def fold(node: onnx.NodeProto, operands: Sequence[Value | None], state: State) -
     where = describe_node(node, state.file)
     if node.op_type in ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial"):
         raise UnsupportedModel("it is random", where=where, advice="remove it from the model")
-    _check_budget(node, operands, where)
+    _check_budget(node, operands, state, where)
     given = {name: value for name, value in zip(node.input, operands, strict=True) if name}
     single = onnx.helper.make_graph(
         [node],
@@ -103,7 +131,7 @@ def fold(node: onnx.NodeProto, operands: Sequence[Value | None], state: State) -
     return [np.asarray(next(iterator)) if name else np.zeros(0) for name in node.output]
 
 
-def _check_budget(node: onnx.NodeProto, operands: Sequence[Value | None], where: str) -> None:
+def _check_budget(node: onnx.NodeProto, operands: Sequence[Value | None], state: State, where: str) -> None:
     """Refuse to expand a small file into a huge constant."""
     arrays: list[np.ndarray] = [value for value in operands if isinstance(value, np.ndarray)]
     size: float = sum(a.nbytes for a in arrays)
@@ -119,9 +147,12 @@ def _check_budget(node: onnx.NodeProto, operands: Sequence[Value | None], where:
         size += 8.0 * arrays[0].size * arrays[1].size / max(1, min(arrays[0].shape[-1:] or (1,)))
     elif node.op_type in ("Pad", "Resize", "Upsample", "OneHot", "Conv", "ConvTranspose", "EyeLike"):
         size *= 64.0
-    if not size <= FOLD_BYTES:
+    state.folded.append(size)
+    if not sum(state.folded) <= FOLD_BYTES:
         raise UnsupportedModel(
-            f"a constant of {size / 2**20:.0f} MiB would be created", where=where, advice="store it as an initializer"
+            f"constants of {sum(state.folded) / 2**20:.0f} MiB would be computed",
+            where=where,
+            advice="store it as an initializer",
         )
 
 
