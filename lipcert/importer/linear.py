@@ -198,8 +198,9 @@ def einsum(ctx: Context) -> Tensor:
     x = ctx.tensor(signals[0])
     ctx.limit(float(x.size) ** 2)
     letters = str(ctx.attribute("equation", "")).replace(" ", "")
-    if "..." in letters or "->" not in letters:
-        raise ctx.unsupported("an einsum needs explicit indices and '->'", "write the equation out")
+    if "->" not in letters:
+        once = sorted(c for c in set(letters) - {",", "."} if letters.count(c) == 1)
+        letters += "->" + "..." * ("..." in letters) + "".join(once)
     arrays = [weights(ctx, k) if k != signals[0] else None for k in range(len(ctx.operands))]
     operands, result = letters.split("->")
     terms = operands.split(",")
@@ -235,14 +236,16 @@ def _conv(ctx: Context, x: Tensor, kernel: Array) -> Tensor:
 def conv_transpose(ctx: Context) -> Tensor:
     """Transposed convolutions: the adjoint of a convolution, output_padding and output_shape included."""
     x, kernel = ctx.tensor(0), weights(ctx, 1)
+    return _with_channel_bias(ctx, _batched(ctx, x, lambda image: _conv_transpose(ctx, image, kernel)))
+
+
+def _conv_transpose(ctx: Context, x: Tensor, kernel: Array) -> Tensor:
     rank = kernel.ndim - 2
     groups = int(ctx.attribute("group", 1))
     stride = tuple(ctx.attribute("strides", [1] * rank))
     dilation = tuple(ctx.attribute("dilations", [1] * rank))
     extra = list(ctx.attribute("output_padding", [0] * rank))
     pads = list(ctx.attribute("pads", [0] * 2 * rank))
-    if x.shape[0] != 1:
-        raise ctx.unsupported("a batch of several images in one transposed convolution", "export with batch size 1")
     spread = [
         stride[a] * (x.shape[2 + a] - 1) + extra[a] + (kernel.shape[2 + a] - 1) * dilation[a] + 1 for a in range(rank)
     ]
@@ -265,8 +268,7 @@ def conv_transpose(ctx: Context) -> Tensor:
         matrix = _transpose_matrix(x, kernel, size, stride, dilation, pads, groups)
     else:
         matrix = forward.to_sparse().T.tocsr()
-    result = ctx.affine([(x, Sparse(sp.csr_array(matrix)))], (1, per_group * groups, *size))
-    return _with_channel_bias(ctx, result)
+    return ctx.affine([(x, Sparse(sp.csr_array(matrix)))], (1, per_group * groups, *size))
 
 
 def _transpose_matrix(
@@ -490,6 +492,8 @@ def _resized(ctx: Context, n: int, scale: float, count: int) -> sp.csr_array:
         at = n / 2 * (1.0 - count / (n * scale)) + (i + 0.5) / scale - 0.5
     elif transformation == "asymmetric":
         at = i / scale
+    elif transformation == "align_corners" and n * scale != count:
+        raise ctx.unsupported("ONNX and ONNX Runtime disagree on align_corners with a fractional size", "give sizes")
     elif transformation in ("align_corners", "pytorch_half_pixel"):
         at = i * (n - 1) / max(count - 1, 1)
     else:

@@ -24,6 +24,7 @@ MOVEMENT = (
         "SpaceToDepth",
         "ReverseSequence",
         "CenterCropPad",
+        "Trilu",
     ),
 )
 
@@ -35,8 +36,9 @@ def move(ctx: Context) -> list[Value]:
     for k in range(1, len(ctx.operands)):
         if ctx.has(k):
             ctx.constant(k)
-    moved = evaluate(ctx, [positions(x), *ctx.operands[1:]])
-    return [ctx.index(x, np.asarray(part, dtype=np.int64)) for part in moved]
+    # counted from one: what an op fills in is zero
+    moved = evaluate(ctx, [positions(x) + 1, *ctx.operands[1:]])
+    return [ctx.index(x, np.asarray(part, dtype=np.int64) - 1) for part in moved]
 
 
 @handles("Concat")
@@ -85,14 +87,6 @@ def pad(ctx: Context) -> Tensor:
     index = np.pad(positions(x)[crop], np.maximum(pads, 0), mode, **options)  # type: ignore[call-overload]
     result = ctx.index(x, index)
     return result if fill == 0.0 else ctx.shift(result, np.where(index < 0, fill, 0.0))
-
-
-@handles("Trilu")
-def trilu(ctx: Context) -> Tensor:
-    """The upper or lower triangle of a signal."""
-    x = ctx.tensor(0)
-    kept = np.asarray(evaluate(ctx, [positions(x) + 1, *ctx.operands[1:]])[0], dtype=np.int64) - 1
-    return ctx.index(x, kept)
 
 
 @handles("Identity", "Dropout")
