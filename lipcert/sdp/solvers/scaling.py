@@ -32,8 +32,11 @@ if TYPE_CHECKING:
 
 # sizes of the subspace of the model, of the part of it that is new in each step, and of a search space
 _MODEL, _FRESH, _SEARCH = 28, 12, 96
+# random vectors in every search
+_RANDOM = 2
 # rho relative to its guess is looked for in this range; beyond, it counts as infinite
 _LEAST, _MOST = 1e-12, 1e6
+_SMALLEST = 1e-280
 # the metric gives every variable at least this share of the mean mass
 _FLOOR = 0.02
 # the finer ties start from the coarser ones, which stop at this predicted relative decrease of rho
@@ -88,8 +91,9 @@ class _Evaluator:
         rows = np.concatenate([root[groups.row], np.ones(op.outputs)])
         return columns[:, None], rows[:, None]
 
-    def random(self, count: int) -> _Space:
-        U = self.rng.standard_normal((self.operator.shape[1], count))
+    def random(self, count: int, columns: Array) -> _Space:
+        """Random vectors in the scaled coordinates."""
+        U = columns * self.rng.standard_normal((self.operator.shape[1], count))
         return _Space(U, self.operator @ U)
 
     def orthonormal(self, space: _Space, columns: Array) -> _Space:
@@ -101,12 +105,22 @@ class _Evaluator:
         return space.combined(vectors[:, keep] / np.sqrt(values[keep]) / norms[:, None])
 
     def least(
-        self, lam: Array, rho: float, start: _Space, tolerance: float, enough: float = np.inf, sweeps: int = 40
+        self,
+        lam: Array,
+        rho: float,
+        start: _Space | None,
+        tolerance: float,
+        enough: float = np.inf,
+        sweeps: int = 40,
     ) -> _Point:
-        """rho(lam), found from the guess `rho`; stops once it must lie above `enough`."""
+        """rho(lam), found from the guess `rho`; stops once it must lie above `enough`.
+
+        Some random vectors join the start, which may span an invariant subspace without the smallest eigenvector.
+        """
         op = self.operator
         columns, rows = self.scales(lam, rho)
-        space = self.orthonormal(start, columns)
+        space = self.random(min(_FRESH, op.shape[1]) if start is None else _RANDOM, columns)
+        space = self.orthonormal(space if start is None else start.joined(space), columns)
         f = 1.0
         inputs = slice(op.channels, None)
         exact = False
@@ -133,13 +147,13 @@ class _Evaluator:
             residual[inputs] += (f - 1.0) * X[inputs]
             residual -= X * values[:k]
             size = np.linalg.norm(residual, axis=0)
-            if size[0] <= tolerance:
+            if size[0] <= tolerance and sweep > 1:
                 exact = True
                 break
             if (f * rho > enough and size[0] < 0.1) or (sweep > 0 and time.perf_counter() > self.deadline):
                 break
             limit = min(_SEARCH, op.shape[1])
-            fresh = residual[:, size > 0.1 * tolerance] / size[size > 0.1 * tolerance]
+            fresh = residual[:, size > 1e-12] / size[size > 1e-12]
             if space.U.shape[1] + fresh.shape[1] > limit == _SEARCH:
                 space = space.combined(vectors[:, : 2 * _FRESH])
                 V = space.U / columns
@@ -155,7 +169,7 @@ class _Evaluator:
                 break
             U = columns * fresh
             space = space.joined(_Space(U, op @ U))
-        return _Point(lam, f * rho, ritz, exact)
+        return _Point(lam, max(f * rho, _SMALLEST), ritz, exact)
 
 
 def _svec_index(size: int) -> tuple[IntArray, IntArray, Array]:
@@ -204,12 +218,12 @@ def _quadratic_sdp(Q: Array, c: Array, a: Array, size: int) -> Array:
     eye = np.concatenate([_svec(np.eye(size)), np.ones(c.size - p)])
     w = eye / max(float(a @ eye), 1e-3)
     z = eye * max(1.0, float(np.abs(c).max()), float(np.abs(Q @ w).max()))
-    mu = 0.0
+    multiplier = 0.0
     degree = size + c.size - p
     scale = 1.0 + np.abs(c).max()
     for _ in range(60):
         W, Z = _smat(w[:p], size), _smat(z[:p], size)
-        dual = Q @ w + c - mu * a - z
+        dual = Q @ w + c - multiplier * a - z
         primal = 1.0 - float(a @ w)
         nu = float(w @ z) / degree
         value = abs(float(c @ w + w @ Q @ w))
@@ -249,7 +263,7 @@ def _quadratic_sdp(Q: Array, c: Array, a: Array, size: int) -> Array:
             break
         w = w + length * dw
         z = z + length * dz
-        mu += length * dmu
+        multiplier += length * dmu
     return w
 
 
@@ -294,7 +308,6 @@ class _Bundle:
         self.F, self.sizes = gained - spent, gained + spent
         self.a = _svec(V[op.channels :].T @ V[op.channels :])
         self.c = _svec(np.eye(k) - BV.T @ BV)
-        self.y = _svec(BV[op.rows :].T @ BV[op.rows :])
         if self.cut is not None:
             p, e = self.centre.lam[self.member] * self.cut.p, self.centre.rho * self.cut.e
             self.F = np.hstack([self.F, (p / e)[:, None]])
@@ -372,18 +385,28 @@ def _improve(evaluator: _Evaluator, tie: Tie, run: _Progress, tolerance: float) 
         delta, predicted, w = bundle.step(tau)
         if not np.isfinite(delta).all() or tau < 1e-6:
             return Status.STALLED
-        if predicted < tolerance * min(1.0, tau):
+        if predicted < tolerance * min(1.0, tau) or bundle.centre.rho <= _SMALLEST:
             return Status.OPTIMAL
         centre = bundle.centre
-        lam = centre.lam * np.clip(1.0 + delta, 0.3, 3.0)[bundle.variable]
-        trial = evaluator.least(
-            lam,
-            centre.rho * max(1.0 - predicted, 0.05),
-            bundle.space.joined(centre.space),
-            max(1e-6, min(1e-3, 0.1 * predicted)),
-            enough=centre.rho * (1.0 - 0.1 * predicted),
-        )
-        ratio = (1.0 - trial.rho / centre.rho) / predicted
+        # rho may be infinite at the trial point: then nearer to the centre, by convexity no worse relative to the step
+        length, outside = 1.0, None
+        while True:
+            lam = centre.lam * np.clip(1.0 + length * delta, 0.3, 3.0)[bundle.variable]
+            aim = length * predicted
+            trial = evaluator.least(
+                lam,
+                centre.rho * max(1.0 - aim, 0.05),
+                bundle.space.joined(centre.space) if outside is None else outside.joined(centre.space),
+                max(1e-6, min(1e-3, 0.1 * aim)),
+                enough=centre.rho * (1.0 - 0.1 * aim),
+            )
+            if np.isfinite(trial.rho) or length < 0.2:
+                break
+            length *= 0.5
+            outside = trial.space
+        ratio = (1.0 - trial.rho / centre.rho) / aim
+        if length < 1.0:
+            tau *= 0.6
         bundle.absorb(w, trial.space)
         if trial.exact and ratio >= 0.1:
             bundle.centre = run.best = trial
@@ -431,7 +454,7 @@ def _start(evaluator: _Evaluator) -> _Point | None:
             norm = max(1.02 * c * found, 1e-12 * norm)
             if k >= 0:
                 lam[groups.layer == k] = norm
-        point = evaluator.least(lam, norm, evaluator.random(min(_FRESH, op.shape[1])), 1e-3)
+        point = evaluator.least(lam, norm, None, 1e-3)
         if np.isfinite(point.rho) and (point.exact or time.perf_counter() > evaluator.deadline):
             return point
         c = 1.5 * c
@@ -497,7 +520,7 @@ def solve(operator: Operator, tie: Tie, options: SolverOptions) -> Outcome:
             if status in (Status.TIME_LIMIT, Status.ITERATION_LIMIT):
                 break
         evaluator.deadline = np.inf
-        last = evaluator.least(run.best.lam, run.best.rho, run.best.space, 1e-6)
+        last = evaluator.least(run.best.lam, run.best.rho, run.best.space, 1e-8)
         if np.isfinite(last.rho):
             run.best = last
     except KeyboardInterrupt:
@@ -519,7 +542,7 @@ def _given(evaluator: _Evaluator, variable: IntArray, start: Array | None) -> _P
     rho = float(start[count]) if start.size > count and start[count] > 0.0 else float(lam.max(initial=1.0))
     if not (np.isfinite(lam).all() and (lam > 0.0).all() and np.isfinite(rho)):
         return None
-    point = evaluator.least(lam, rho, evaluator.random(min(_FRESH, evaluator.operator.shape[1])), 1e-4)
+    point = evaluator.least(lam, rho, None, 1e-4)
     return point if np.isfinite(point.rho) and point.exact else None
 
 
