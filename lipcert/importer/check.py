@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto
+from onnx import TensorProto, version_converter
 
 from lipcert.errors import InvalidModel
 from lipcert.graph.evaluate import forward, record
 from lipcert.graph.nodes import Graph
+from lipcert.importer.normalise import opset_of
 from lipcert.importer.reader import read
 from lipcert.importer.registry import Equation
 
@@ -25,6 +26,10 @@ _SECONDS = 60.0
 # over 260 files of several exporters the distance stayed below 62 roundings of the largest value in the network
 _ROUNDINGS = 2.0**10
 _RESIDUAL = 1e-3
+# ONNX Runtime runs nothing older
+_OLDEST_RUN = 7
+# numbers in all nodes together above which one sample must do
+_LARGE = 2**22
 
 
 def compare(path: str | Path, graph: Graph, equations: Sequence[Equation], output: str) -> None:
@@ -44,8 +49,9 @@ def compare(path: str | Path, graph: Graph, equations: Sequence[Equation], outpu
     dtype = {"tensor(double)": np.float64, "tensor(float16)": np.float16}.get(info.type, np.float32)
     shape = [d if isinstance(d, int) and d > 0 else 1 for d in info.shape]
     rng = np.random.default_rng(0)
+    scales = _SCALES if sum(node.size for node in graph.nodes) <= _LARGE else (1.0,)
     runs: list[dict[str, np.ndarray]] = []
-    samples = [(rng.standard_normal(shape) * scale).astype(dtype) for scale in _SCALES]
+    samples = [(rng.standard_normal(shape) * scale).astype(dtype) for scale in scales]
     wanted = [o.name for o in session.get_outputs() if o.name in names]
     for x in samples:
         results = _run(session, path, wanted, {info.name: x})
@@ -103,13 +109,18 @@ def _session(path: str | Path, names: set[str]) -> Any:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
     source: str | bytes = str(path)
-    if len(names) > 1:
+    if _opset(path) < _OLDEST_RUN:
+        try:
+            source = version_converter.convert_version(read(path), _OLDEST_RUN).SerializeToString()
+        except Exception as error:  # the converter raises whatever its C++ code throws
+            raise _cannot_run(path, error) from None
+    elif len(names) > 1:
         model = read(path)
         given = {v.name for v in (*model.graph.output, *model.graph.input)}
         model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(names - given))
         source = model.SerializeToString()
     try:
-        return onnxruntime.InferenceSession(source, options, ["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(source, options, ["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # ONNX Runtime throws many types from C++
         raise _cannot_run(path, error) from None
 
@@ -142,6 +153,11 @@ def _cannot_run(path: str | Path, error: Exception) -> InvalidModel:
 
 def _columns(samples: Sequence[np.ndarray]) -> Array:
     return np.stack([np.asarray(x, dtype=np.float64).ravel() for x in samples], axis=1)
+
+
+def _opset(path: str | Path) -> int:
+    model = onnx.load(path, load_external_data=False)
+    return opset_of(model.opset_import, str(path))
 
 
 def _unit(path: str | Path) -> float:

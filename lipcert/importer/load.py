@@ -52,9 +52,10 @@ def load(path: str | Path, *, output: str | None = None, check: bool = True) -> 
     model = read(path)
     name = Path(path).name
     chosen = _output(model, name, output)
-    graph, equations = _imported(model, name, chosen)
-    if check:
-        compare(path, graph, equations, chosen)
+    with contradictions(name):
+        graph, equations = _imported(model, name, chosen)
+        if check:
+            compare(path, graph, equations, chosen)
     return graph
 
 
@@ -85,9 +86,8 @@ def _imported(model: onnx.ModelProto, name: str, chosen: str) -> tuple[Graph, li
         raise InvalidModel(f"its output {chosen!r} is never computed", where=name)
     if isinstance(result, np.ndarray):
         raise UnsupportedModel(f"its output {chosen!r} does not depend on the input", where=name)
-    with contradictions(name):
-        last = materialise(result, state) if isinstance(result, Deferred) else result
-        return settle(builder.finish(last.position, state.idealisations, name), state), state.equations
+    last = materialise(result, state) if isinstance(result, Deferred) else result
+    return settle(builder.finish(last.position, state.idealisations, name), state), state.equations
 
 
 def _output(model: onnx.ModelProto, name: str, wanted: str | None) -> str:

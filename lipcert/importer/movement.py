@@ -12,6 +12,7 @@ from onnx.reference import ReferenceEvaluator
 from lipcert.arrays import IntArray
 from lipcert.graph.linear_maps import Index
 from lipcert.importer.registry import Context, Tensor, Value, handles
+from lipcert.importer.walk import check_budget
 
 MOVEMENT = (
     *("Reshape", "Flatten", "Transpose", "Slice", "Squeeze", "Unsqueeze", "Expand", "Tile"),
@@ -36,8 +37,12 @@ def move(ctx: Context) -> list[Value]:
     for k in range(1, len(ctx.operands)):
         if ctx.has(k):
             ctx.constant(k)
+    if ctx.attribute("num_outputs", len(ctx.node.output)) != len(ctx.node.output):
+        raise ctx.invalid(f"it splits into {ctx.attribute('num_outputs')} parts but has {len(ctx.node.output)} outputs")
     # counted from one: what an op fills in is zero
-    moved = evaluate(ctx, [positions(x) + 1, *ctx.operands[1:]])
+    numbered = positions(x) + 1
+    check_budget(ctx.node, (numbered, *ctx.operands[1:]), ctx.state, ctx.where)
+    moved = evaluate(ctx, [numbered, *ctx.operands[1:]])
     return [ctx.index(x, np.asarray(part, dtype=np.int64) - 1) for part in moved]
 
 

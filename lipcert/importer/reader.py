@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -51,17 +52,19 @@ def read(path: str | Path) -> onnx.ModelProto:
         raise fail("is not an ONNX model, or is truncated", "export the model again") from None
     if not model.HasField("graph") or not (model.graph.node or model.graph.output):
         raise fail("is not an ONNX model: it holds no graph", "export the model again")
+    if not all(isinstance(text, str) for node in model.graph.node for text in (node.op_type, node.domain, node.name)):
+        raise fail("holds names that are no text", "the file is damaged; export it again")
     if not model.opset_import:
         raise fail("names no operator set", "export the model again")
-    _load_tensors(model, file, fail)
+    _load_tensors(model, file)
     return model
 
 
-def _load_tensors(model: onnx.ModelProto, file: Path, fail: object) -> None:
+def _load_tensors(model: onnx.ModelProto, file: Path) -> None:
     """Check what every stored tensor claims before anything of that size is allocated, then load external data."""
     folder = file.resolve().parent
     budget = MAX_BYTES
-    for tensor in model.graph.initializer:
+    for tensor in _tensors(model):
         where = f"{file}, tensor {tensor.name!r}"
         claimed = _claimed_bytes(tensor, where)
         budget -= claimed
@@ -71,12 +74,34 @@ def _load_tensors(model: onnx.ModelProto, file: Path, fail: object) -> None:
             _load_external(tensor, folder, where, claimed)
         else:
             held = _held_bytes(tensor)
-            if held is not None and held < claimed:
+            if held is not None and held != claimed:
                 raise InvalidModel(
                     f"it claims {claimed} bytes but holds {held}",
                     where=where,
                     advice="the file is damaged; export it again",
                 )
+
+
+def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor that the file stores: initialisers and attributes, in subgraphs and functions too."""
+    yield from _graph_tensors(model.graph)
+    for function in model.functions:
+        yield from _node_tensors(function.node)
+
+
+def _graph_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    yield from _node_tensors(graph.node)
+
+
+def _node_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    for node in nodes:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _graph_tensors(graph)
 
 
 def _load_external(tensor: onnx.TensorProto, folder: Path, where: str, claimed: int) -> None:

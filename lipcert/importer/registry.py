@@ -87,7 +87,7 @@ class Deferred:
 Value = Tensor | Deferred | np.ndarray
 Handler = Callable[["Context"], "Value | Sequence[Value]"]
 
-LARGEST_SIGNAL = 2**22
+LARGEST_SIGNAL = 2**23
 LARGEST_MAP = 2**24
 """The most entries of a map that is written entry by entry."""
 

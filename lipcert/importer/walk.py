@@ -56,7 +56,7 @@ def contradictions(where: str) -> Iterator[None]:
     except MemoryError:
         raise UnsupportedModel("it needs more memory than there is", where=where) from None
     except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
-        raise InvalidModel(f"it does not fit its inputs: {_line(error)}", where=where) from error
+        raise InvalidModel(f"it contradicts itself: {_line(error)}", where=where) from error
 
 
 def step(node: onnx.NodeProto, state: State, values: Mapping[str, Value]) -> Sequence[Value]:
@@ -108,7 +108,7 @@ def fold(node: onnx.NodeProto, operands: Sequence[Value | None], state: State) -
     where = describe_node(node, state.file)
     if node.op_type in ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial"):
         raise UnsupportedModel("it is random", where=where, advice="remove it from the model")
-    _check_budget(node, operands, state, where)
+    check_budget(node, operands, state, where)
     given = {name: value for name, value in zip(node.input, operands, strict=True) if name}
     single = onnx.helper.make_graph(
         [node],
@@ -131,11 +131,11 @@ def fold(node: onnx.NodeProto, operands: Sequence[Value | None], state: State) -
     return [np.asarray(next(iterator)) if name else np.zeros(0) for name in node.output]
 
 
-def _check_budget(node: onnx.NodeProto, operands: Sequence[Value | None], state: State, where: str) -> None:
+def check_budget(node: onnx.NodeProto, operands: Sequence[Value | None], state: State, where: str) -> None:
     """Refuse to expand a small file into a huge constant."""
     arrays: list[np.ndarray] = [value for value in operands if isinstance(value, np.ndarray)]
     size: float = sum(a.nbytes for a in arrays)
-    if node.op_type in ("ConstantOfShape", "Expand") and arrays:
+    if node.op_type in ("ConstantOfShape", "Expand", "CenterCropPad") and arrays:
         shape = np.asarray(arrays[-1], dtype=np.float64).ravel()
         size += 8.0 * float(np.prod(np.maximum(shape, 1.0)))
     elif node.op_type == "Tile" and len(arrays) == 2:

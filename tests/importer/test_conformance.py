@@ -1,0 +1,147 @@
+"""ONNX's own test cases for every operator that is claimed, and the small networks that the onnx package ships."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from lipcert.errors import LipcertError
+from lipcert.graph.evaluate import forward
+from lipcert.importer import from_model, load, supported_operators
+
+# case -> why it is refused; every other case is imported with one of its inputs as the signal, the others as constants
+REFUSED = {
+    r"batchnorm_.*training_mode": "training mode",
+    r"training_dropout": "training mode",
+    r"(exp|log|sqrt|reciprocal)(_example)?$": "unbounded|no bounded slope",
+    r"pow": "no bounded slope|exponent",
+    r"(greater|less)(_equal)?(_bcast)?$": "a comparison jumps",
+    r"sign$": "jumps",
+    r"resize_.*cubic(?!.*antialias)": "cubic resizing",
+    r"resize_.*antialias": "antialiasing",
+    r"resize_.*not_(larger|smaller)": "aspect ratios",
+    r"resize_tf_crop_and_resize": "tf_crop_and_resize",
+    r"resize_downsample_scales_linear_align_corners": "disagree",
+    r"shrink_hard": "it jumps",
+    r"thresholdedrelu": "it jumps",
+}
+# ops whose cases have no signal of real numbers, or that have a meaning only inside larger functions: tested elsewhere
+WITHOUT_CASE = {
+    *("Cast", "CastLike", "Exp", "Greater", "GreaterOrEqual", "If", "Less", "LessOrEqual", "Log", "Not", "Pow"),
+    *("Reciprocal", "Sign", "Sqrt", "ThresholdedRelu", "Trilu"),
+}
+
+NETWORKS_REFUSED = {
+    r"GLU": "product of two signals",
+    r"Embedding": "not of a floating-point type",
+    r"PoissonNLLLLoss": "exponential",
+    r"operator_exp$": "exponential",
+    r"operator_sqrt": "square root",
+    r"operator_params": "product of two signals",
+    r"operator_symbolic_override$": "a scale that depends on the signal",
+    r"operator_non_float_params": "not of a floating-point type",
+    r"operator_(add_|addmm|concat2|max$|min|mm|basic|pow|symbolic_override_nested)": r"it has \d inputs",
+    # the oracle, not the importer: converting opset 6 keeps the slopes' shape, which then does not broadcast
+    r"PReLU_\dd_multiparam": "ONNX Runtime cannot run it",
+}
+
+
+@cache
+def _cases() -> list[Any]:
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        from onnx.backend.test.loader import load_model_tests
+
+        return list(load_model_tests(kind="node"))
+
+
+def _variants(case: Any) -> Iterator[tuple[onnx.ModelProto, np.ndarray, str, np.ndarray]]:
+    """The case with each real input as the signal and the others as constants, and each output."""
+    inputs, outputs = case.data_sets[0]
+    for k, value in enumerate(inputs):
+        if not isinstance(value, np.ndarray) or value.dtype not in (np.float32, np.float64) or not value.size:
+            continue
+        model = onnx.ModelProto()
+        model.CopyFrom(case.model)
+        for j, (info, other) in enumerate(zip(case.model.graph.input, inputs, strict=True)):
+            if j != k:
+                model.graph.initializer.append(numpy_helper.from_array(np.asarray(other), info.name))
+        for info, output in zip(model.graph.output, outputs, strict=True):
+            yield model, value, info.name, np.asarray(output)
+
+
+def test_node_cases_of_every_claimed_operator() -> None:
+    claimed = {op for op, text in supported_operators() if not text.startswith("Refused")}
+    seen: set[str] = set()
+    used: set[str] = set()
+    for case in _cases():
+        ops = {node.op_type for node in case.model.graph.node}
+        if len(case.model.graph.node) != 1 or not ops <= claimed or "expanded" in case.name:
+            continue
+        imported, reasons = False, []
+        for model, x, output, expected in _variants(case):
+            copy = onnx.ModelProto.FromString(model.SerializeToString())
+            try:
+                graph = from_model(copy, case.name, output=output)
+            except LipcertError as error:
+                reasons.append(str(error))
+                continue
+            value = forward(graph, x.astype(np.float64).ravel())
+            np.testing.assert_allclose(
+                value, expected.astype(np.float64).ravel(), rtol=1e-3, atol=1e-5, err_msg=f"{case.name} {output}"
+            )
+            imported = True
+        if imported:
+            seen |= ops
+        elif reasons:
+            pattern = next((p for p in REFUSED if re.match(p, case.name.removeprefix("test_"))), None)
+            assert pattern is not None, f"{case.name} is refused: {reasons}"
+            assert all(re.search(f"{REFUSED[pattern]}|is constant where|exponent", r) for r in reasons), reasons
+            used.add(pattern)
+    assert used == set(REFUSED)
+    assert claimed - seen == WITHOUT_CASE
+
+
+def _networks() -> list[Path]:
+    folder = Path(onnx.__file__).parent / "backend" / "test" / "data"
+    return sorted(
+        p.parent for kind in ("pytorch-converted", "pytorch-operator") for p in folder.glob(f"{kind}/*/model.onnx")
+    )
+
+
+def _tensor(file: Path) -> np.ndarray:
+    tensor = onnx.TensorProto()
+    tensor.ParseFromString(file.read_bytes())
+    return np.asarray(numpy_helper.to_array(tensor))
+
+
+def test_small_networks_of_the_onnx_package() -> None:
+    folders = _networks()
+    if not folders:
+        pytest.skip("this onnx package ships no networks")
+    refused: dict[str, str] = {}
+    for folder in folders:
+        first = onnx.load(folder / "model.onnx").graph.output[0].name
+        try:
+            graph = load(folder / "model.onnx", output=first)
+        except LipcertError as error:
+            refused[folder.name] = str(error)
+            continue
+        data = folder / "test_data_set_0"
+        value = forward(graph, _tensor(data / "input_0.pb").astype(np.float64).ravel())
+        expected = _tensor(data / "output_0.pb").astype(np.float64).ravel()
+        np.testing.assert_allclose(value, expected, rtol=1e-3, atol=1e-4, err_msg=folder.name)
+    for name, reason in refused.items():
+        pattern = next((p for p in NETWORKS_REFUSED if re.match(p, name.removeprefix("test_"))), None)
+        assert pattern is not None, f"{name}: {reason}"
+        assert re.search(NETWORKS_REFUSED[pattern], reason), reason
+    assert len(folders) - len(refused) >= 90
