@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, version_converter
+from onnx import TensorProto
 
 from lipcert.errors import InvalidModel
 from lipcert.graph.evaluate import forward, record
@@ -28,6 +28,7 @@ _ROUNDINGS = 2.0**10
 _RESIDUAL = 1e-3
 # ONNX Runtime runs nothing older
 _OLDEST_RUN = 7
+_BROADCAST = ("Add", "Sub", "Mul", "Div", "Pow", "Greater", "Less", "Equal", "And", "Or", "Xor")
 # numbers in all nodes together above which one sample must do
 _LARGE = 2**22
 
@@ -110,10 +111,7 @@ def _session(path: str | Path, names: set[str]) -> Any:
     options.intra_op_num_threads = 1
     source: str | bytes = str(path)
     if _opset(path) < _OLDEST_RUN:
-        try:
-            source = version_converter.convert_version(read(path), _OLDEST_RUN).SerializeToString()
-        except Exception as error:  # the converter raises whatever its C++ code throws
-            raise _cannot_run(path, error) from None
+        source = _newer(path)
     elif len(names) > 1:
         model = read(path)
         given = {v.name for v in (*model.graph.output, *model.graph.input)}
@@ -153,6 +151,44 @@ def _cannot_run(path: str | Path, error: Exception) -> InvalidModel:
 
 def _columns(samples: Sequence[np.ndarray]) -> Array:
     return np.stack([np.asarray(x, dtype=np.float64).ravel() for x in samples], axis=1)
+
+
+def _newer(path: str | Path) -> bytes:
+    """A model of opset 6 in opset 7, the oldest that ONNX Runtime runs.
+
+    `onnx.version_converter` aligns operands wrongly where they broadcast from an axis or where PRelu has a slope a channel.
+    """
+    model = read(path)
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model).graph
+    except Exception as error:  # shape inference raises whatever its C++ code throws
+        raise _cannot_run(path, error) from None
+    rank = {
+        v.name: len(v.type.tensor_type.shape.dim) for v in (*inferred.value_info, *inferred.input, *inferred.output)
+    }
+    rank |= {t.name: len(t.dims) for t in model.graph.initializer}
+    nodes: list[onnx.NodeProto] = []
+    for node in model.graph.node:
+        given = {a.name: a.i for a in node.attribute}
+        kept = [a for a in node.attribute if a.name not in ("broadcast", "axis", "is_test", "consumed_inputs")]
+        if node.op_type in _BROADCAST or node.op_type == "PRelu":
+            whole, part = rank[node.input[0]], rank[node.input[1]]
+            axis = 1 if node.op_type == "PRelu" else given.get("axis", whole - part)
+            trailing = whole - axis % max(whole, 1) - part
+            if trailing > 0 and (part or node.op_type != "PRelu"):
+                aligned = f"{node.input[1]}.aligned.{len(nodes)}"
+                axes = list(range(part, part + trailing))
+                nodes.append(onnx.helper.make_node("Unsqueeze", [node.input[1]], [aligned], axes=axes))
+                node.input[1] = aligned
+        if node.op_type in (*_BROADCAST, "BatchNormalization", "Dropout", "Gemm"):
+            del node.attribute[:]
+            node.attribute.extend(kept)
+        nodes.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    for item in model.opset_import:
+        item.version = _OLDEST_RUN if item.domain in ("", "ai.onnx") else item.version
+    return model.SerializeToString()
 
 
 def _opset(path: str | Path) -> int:

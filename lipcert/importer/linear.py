@@ -9,11 +9,15 @@ import numpy as np
 import scipy.sparse as sp
 
 from lipcert.arrays import Array
+from lipcert.errors import LipcertError
 from lipcert.graph.linear_maps import Convolution, Dense, Diagonal, Index, LinearMap, Sparse, identity
 from lipcert.graph.nodes import Affine
 from lipcert.importer.registry import Context, Deferred, Tensor, Value, handles
 
 UNIT = 2.0**-53
+
+# entries above which a matrix on many rows is written as a convolution
+_TRIPLETS = 2**20
 
 
 def weights(ctx: Context, k: int) -> Array:
@@ -113,6 +117,8 @@ def gemm(ctx: Context) -> Tensor:
     """α op(A) op(B) + β C with one of A, B constant."""
     alpha, beta = float(ctx.attribute("alpha", 1.0)), float(ctx.attribute("beta", 1.0))
     left = isinstance(ctx.value(1), np.ndarray)
+    if not left and not isinstance(ctx.value(0), np.ndarray):
+        raise _bilinear(ctx)
     signal = ctx.tensor(0 if left else 1)
     matrix = weights(ctx, 1 if left else 0)
     if matrix.ndim != 2:
@@ -143,7 +149,11 @@ def matmul(ctx: Context) -> Tensor:
         return _matmul(ctx, ctx.tensor(0), weights(ctx, 1), True)
     if isinstance(ctx.value(0), np.ndarray):
         return _matmul(ctx, ctx.tensor(1), weights(ctx, 0), False)
-    raise ctx.unsupported(
+    raise _bilinear(ctx)
+
+
+def _bilinear(ctx: Context) -> LipcertError:
+    return ctx.unsupported(
         "a product of two signals has unbounded slope, so no global Lipschitz constant exists",
         "bound the parts before it, or use a local method",
     )
@@ -160,6 +170,10 @@ def _matmul(ctx: Context, x: Tensor, matrix: Array, signal_left: bool) -> Tensor
     if matrix.ndim == 2 and vector:
         dense = np.ascontiguousarray(matrix.T if signal_left else matrix)
         return ctx.affine([(x, Dense(dense))], shape)
+    if matrix.ndim == 2 and x.size * matrix.size // max(matrix.shape[0 if signal_left else 1], 1) > _TRIPLETS:
+        rows = x.size // matrix.shape[0 if signal_left else 1]
+        if signal_left or rows == shape[-1]:
+            return _pointwise(ctx, x, matrix if signal_left else matrix.T, shape, rows, signal_left)
     # entry (…, i, j) of the result is Σ_k x[…, i, k] matrix[…, k, j]: collect (row, column, value) triplets
     positions = np.arange(x.size, dtype=np.int64).reshape(x.shape)
     if len(x.shape) == 1:
@@ -178,6 +192,7 @@ def _matmul(ctx: Context, x: Tensor, matrix: Array, signal_left: bool) -> Tensor
     if not signal_left:
         target = target.swapaxes(-1, -2)
     full = (*batch, rows_in, columns_out, inner)
+    ctx.limit(float(np.prod([float(n) for n in full])))
     entries = np.broadcast_to(factor, full).ravel()
     kept = entries != 0.0
     rows = np.broadcast_to(target[..., None], full).ravel()[kept]
@@ -186,15 +201,25 @@ def _matmul(ctx: Context, x: Tensor, matrix: Array, signal_left: bool) -> Tensor
     return ctx.affine([(x, a)], shape)
 
 
+def _pointwise(ctx: Context, x: Tensor, matrix: Array, shape: Sequence[int], rows: int, signal_left: bool) -> Tensor:
+    """The same matrix on every one of many rows: a convolution with kernel size 1."""
+    inner, columns = matrix.shape
+    kernel = np.ascontiguousarray(matrix.T)[:, :, None]
+    a = Convolution(kernel, (rows,), (1,), (1,), (0, 0))
+    if not signal_left:
+        return ctx.affine([(x, a)], shape)
+    channels_first = ctx.index(x, np.arange(x.size, dtype=np.int64).reshape(rows, inner).T)
+    result = ctx.affine([(channels_first, a)], (columns, rows))
+    back = np.arange(columns * rows, dtype=np.int64).reshape(columns, rows).T
+    return ctx.index(result, back.reshape(tuple(shape)))
+
+
 @handles("Einsum")
 def einsum(ctx: Context) -> Tensor:
     """An einsum of one signal with constants, written as the matrix that it is."""
     signals = [k for k, value in enumerate(ctx.operands) if not isinstance(value, np.ndarray)]
     if len(signals) != 1:
-        raise ctx.unsupported(
-            "a product of two signals has unbounded slope, so no global Lipschitz constant exists",
-            "bound the parts before it, or use a local method",
-        )
+        raise _bilinear(ctx)
     x = ctx.tensor(signals[0])
     ctx.limit(float(x.size) ** 2)
     letters = str(ctx.attribute("equation", "")).replace(" ", "")
@@ -347,7 +372,7 @@ def _average_pool(ctx: Context, x: Tensor) -> Tensor:
     stride, dilation, pads = window(ctx, kernel, size)
     include = bool(ctx.attribute("count_include_pad", 0))
     wide = list(pads)
-    if ctx.attribute("ceil_mode", 0) and ctx.attribute("auto_pad", "NOTSET") == "NOTSET":
+    if ctx.attribute("ceil_mode", 0) and not ctx.attribute("auto_pad", "NOTSET").startswith("SAME"):
         for a in range(rank):
             wide[a + rank] += _ceil_extra(size[a], pads[a], pads[a + rank], kernel[a], dilation[a], stride[a])
     ones = np.ones((1, 1, *kernel))

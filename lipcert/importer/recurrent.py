@@ -14,7 +14,7 @@ from lipcert.importer.normalise import sort
 from lipcert.importer.registry import Context, Value, handles
 from lipcert.importer.walk import run, step
 
-MAX_STEPS = 4096
+MAX_STEPS = 1024
 """The longest recurrence that is unrolled."""
 
 # of the nodes that are written here

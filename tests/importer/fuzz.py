@@ -6,9 +6,9 @@ memory of the process passes 2 GiB.
 
 from __future__ import annotations
 
+import faulthandler
 import random
 import resource
-import signal
 import sys
 from pathlib import Path
 
@@ -128,7 +128,9 @@ def main() -> None:
         rng = random.Random(seed)
         change = bytes_changed if rng.random() < 0.3 else fields_changed
         target.write_bytes(change(rng.choice(contents), rng))
-        signal.alarm(SECONDS)
+        faulthandler.dump_traceback_later(SECONDS, exit=True)
+        sys.stdout.write(f"mutant {seed}\n")
+        sys.stdout.flush()
         try:
             load(target)
             results[True] += 1
@@ -139,7 +141,7 @@ def main() -> None:
         except Exception as error:  # the point of this program
             sys.exit(f"mutant {seed}: {error!r}")
         finally:
-            signal.alarm(0)
+            faulthandler.cancel_dump_traceback_later()
         if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > 2 * 2**20:
             sys.exit(f"mutant {seed}: more than 2 GiB of memory")
     if not (results[True] and results[False]):

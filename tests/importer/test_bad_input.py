@@ -193,6 +193,17 @@ def test_variants_out_of_scope(
     assert "culprit" in refused(path, match, UnsupportedModel)
 
 
+@pytest.mark.parametrize(
+    ("op", "attributes"), [("MatMul", {}), ("Mul", {}), ("Gemm", {}), ("Einsum", {"equation": "ij,jk->ik"})]
+)
+def test_products_of_two_signals(op: str, attributes: dict[str, Any], write: Any) -> None:
+    nodes = [
+        helper.make_node("Tanh", ["x"], ["t"]),
+        helper.make_node(op, ["x", "t"], ["y"], name="culprit", **attributes),
+    ]
+    assert "culprit" in refused(write(nodes, {}, [3, 3]), "product of two signals", UnsupportedModel)
+
+
 def test_shapes_that_do_not_fit(write: Any) -> None:
     gemm = helper.make_node("Gemm", ["x", "W"], ["y"], name="culprit")
     assert "culprit" in refused(write([gemm], {"W": np.ones((3, 3))}, [1, 4]), "contradicts|not matrices")

@@ -50,8 +50,6 @@ NETWORKS_REFUSED = {
     r"operator_symbolic_override$": "a scale that depends on the signal",
     r"operator_non_float_params": "not of a floating-point type",
     r"operator_(add_|addmm|concat2|max$|min|mm|basic|pow|symbolic_override_nested)": r"it has \d inputs",
-    # the oracle, not the importer: converting opset 6 keeps the slopes' shape, which then does not broadcast
-    r"PReLU_\dd_multiparam": "ONNX Runtime cannot run it",
 }
 
 
