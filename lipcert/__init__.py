@@ -1,3 +1,91 @@
-"""lipcert: proven Lipschitz bounds for neural networks."""
+"""lipcert: proven Lipschitz bounds for neural networks.
+
+>>> import lipcert
+>>> from lipcert.graph import build as nn
+>>> bound = lipcert.bound(nn.sequential(nn.linear([[3.0, 4.0]]), nn.relu()))
+>>> bound.verified, round(bound.upper, 6)
+(True, 5.0)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from lipcert.bounds.api import bound
+    from lipcert.bounds.lower import LowerBound, lower_bound
+    from lipcert.bounds.types import Bound
+    from lipcert.certificates.certificate import Certificate
+    from lipcert.certificates.verify import Verdict, verify
+    from lipcert.errors import (
+        CertificateRejected,
+        InvalidCertificate,
+        InvalidModel,
+        InvalidRequest,
+        LipcertError,
+        MissingExtra,
+        NotCertified,
+        SolverUnavailable,
+        UnsupportedModel,
+    )
+    from lipcert.graph.nodes import Graph
+    from lipcert.importer.load import load
+    from lipcert.importer.writer import save
+
+# imported on first use, so that `import lipcert` stays quick
+_HOME = {
+    "bound": "bounds.api",
+    "Bound": "bounds.types",
+    "lower_bound": "bounds.lower",
+    "LowerBound": "bounds.lower",
+    "Certificate": "certificates.certificate",
+    "verify": "certificates.verify",
+    "Verdict": "certificates.verify",
+    "Graph": "graph.nodes",
+    "load": "importer.load",
+    "save": "importer.writer",
+    "LipcertError": "errors",
+    "InvalidModel": "errors",
+    "UnsupportedModel": "errors",
+    "InvalidRequest": "errors",
+    "InvalidCertificate": "errors",
+    "CertificateRejected": "errors",
+    "NotCertified": "errors",
+    "SolverUnavailable": "errors",
+    "MissingExtra": "errors",
+}
+
+__all__ = [
+    "Bound",
+    "Certificate",
+    "CertificateRejected",
+    "Graph",
+    "InvalidCertificate",
+    "InvalidModel",
+    "InvalidRequest",
+    "LipcertError",
+    "LowerBound",
+    "MissingExtra",
+    "NotCertified",
+    "SolverUnavailable",
+    "UnsupportedModel",
+    "Verdict",
+    "__version__",
+    "bound",
+    "load",
+    "lower_bound",
+    "save",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'lipcert' has no attribute {name!r}")
+    if name in ("load", "save"):
+        # registers the handlers
+        import_module("lipcert.importer")
+    return getattr(import_module(f"lipcert.{_HOME[name]}"), name)
