@@ -61,9 +61,15 @@ def opset_of(imports: Iterable[onnx.OperatorSetIdProto], where: str) -> int:
 
 def sort(graph: onnx.GraphProto, file: str, outer: Set[str] = frozenset()) -> None:
     """Put the nodes into topological order; `outer` holds the names that a subgraph may read from outside."""
-    available = outer | {i.name for i in graph.input} | {t.name for t in graph.initializer} | {""}
-    available |= {t.values.name for t in graph.sparse_initializer}
-    producers = {name: k for k, node in enumerate(graph.node) for name in node.output if name}
+    own = {i.name for i in graph.input} | {t.name for t in graph.initializer}
+    own |= {t.values.name for t in graph.sparse_initializer}
+    available = outer | own | {""}
+    producers: dict[str, int] = {}
+    for k, node in enumerate(graph.node):
+        for name in filter(None, node.output):
+            if name in producers or name in own:
+                raise InvalidModel(f"the value {name!r} is produced twice", where=f"{file}, node {node.name!r}")
+            producers[name] = k
     waiting: list[set[str]] = []
     users: dict[str, list[int]] = {}
     for k, node in enumerate(graph.node):

@@ -211,6 +211,8 @@ def test_shapes_that_do_not_fit(write: Any) -> None:
     refused(write([conv], {"W": np.ones((1, 2, 3, 3))}, [1, 3, 5, 5]), "does not fit")
     refused(write([conv], {"W": np.ones((1, 3, 9, 9))}, [1, 3, 5, 5]), "larger than its input")
     cycle = [helper.make_node("Add", ["x", "b"], ["a"]), helper.make_node("Relu", ["a"], ["b"])]
+    twice = [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Tanh", ["x"], ["y"])]
+    refused(write(twice, {}, [1, 4]), "produced twice", check=False)
     refused(write(cycle, {}, [1, 4], outputs=["b"]), "cycle")
     refused(write([helper.make_node("Relu", ["nowhere"], ["y"])], {}, [1, 4]), "never produced")
     refused(write([helper.make_node("Relu", ["x"], ["a"])], {}, [1, 4]), "never computed|never produced")
