@@ -8,16 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lipcert.bounds.methods import Job, Proposal
+from lipcert.bounds.methods import MATRIX_FREE, Job, Proposal
 from lipcert.bounds.table import METHODS
 from lipcert.bounds.types import Bound, OutputBound
 from lipcert.certificates import Prover
 from lipcert.errors import InvalidRequest, LipcertError, NotCertified
-from lipcert.graph.nodes import Activation, Graph
+from lipcert.graph.nodes import Graph
 from lipcert.graph.prepare import prepare
 from lipcert.graph.selection import Selection
+from lipcert.graph.summary import channels
 from lipcert.norms import Norm
-from lipcert.sdp.outcome import Progress, SolverOptions
+from lipcert.sdp.outcome import Progress, SolverOptions, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -144,23 +145,29 @@ def bound(
     )
     proven = _prove(graph, selection, norm_in, case_norm, request)
     proposal, certificate, job = proven.proposal, proven.certificate, proven.job
-    values = certificate.values(len(selection.labels)) if selection.labels else []
+    rows = len(selection.labels)
+    values = [proven.value] * rows if certificate is None else certificate.values(rows)
     product = job.product.conversion(norm_in, case_norm) if job.product is not None else None
     found: list[LowerBound] = []
+    status = proposal.status
     if lower:
-        found = _lower_bounds(graph, selection, norm_in, norm_out, request, proposal.directions)
+        try:
+            found = _lower_bounds(graph, selection, norm_in, norm_out, request, proposal.directions)
+        except KeyboardInterrupt:
+            # the upper bound is proven by now and must not be lost
+            status = Status.INTERRUPTED
     lowers = [item.value for item in found]
     each = tuple(
         OutputBound(label, values[i], lowers[i] if lowers else None) for i, label in enumerate(selection.labels)
     )
     return Bound(
-        upper=certificate.value,
+        upper=proven.value,
         lower=max(lowers) if lowers else None,
         product=product,
         verified=True,
         method=proposal.method,
         solver=proposal.solver,
-        status=proposal.status,
+        status=status,
         relative_gap=proposal.gap,
         iterations=proposal.iterations,
         seconds=time.perf_counter() - started,
@@ -168,7 +175,7 @@ def bound(
         output_norm=norm_out,
         inputs=graph.input_size,
         outputs=graph.output_size,
-        channels=job.system.groups.channels,
+        channels=channels(job.graph),
         well_posed=True,
         idealisations=graph.idealisations,
         certificate=certificate,
@@ -193,10 +200,13 @@ def _read(model: Graph | str | Path) -> tuple[Graph, str, str]:
 
 @dataclass(frozen=True, eq=False)
 class _Proven:
+    """A proven value, by a certificate or by the method itself."""
+
     proposal: Proposal
-    certificate: Certificate
+    certificate: Certificate | None
+    value: float
     job: Job
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def _prove(
@@ -206,9 +216,10 @@ def _prove(
     output_norm: Norm,
     request: _Request,
 ) -> _Proven:
-    """The first entry of the plan whose multipliers can be proven."""
+    """The first entry of the plan whose multipliers can be proven; the norm product where that is smaller."""
     notes: list[str] = []
     failure: LipcertError | None = None
+    best: _Proven | None = None
     selected = selection.apply(graph)
     jobs: dict[str, Job] = {}
     provers: dict[tuple[str, str], Prover] = {}
@@ -219,23 +230,36 @@ def _prove(
             jobs[form] = Job(prepared, norm, output_norm, request.solver, request.options, request.jobs)
         return jobs[form]
 
-    for name, solver in plan(job_for(request.form), request.method, request.solver):
+    def attempt(name: str, solver: str) -> _Proven:
         method = METHODS[name]
         form = method.form or request.form
         job = replace(job_for(form), solver=solver)
         reason = method.refuses(job)
         if reason is not None:
             raise InvalidRequest(f"the method {name} does not apply: {reason}", advice="use --method auto")
+        proposal = method.propose(job)
+        value = method.value(job)
+        if value is not None and _dense_size(job) > DENSE_LIMIT:
+            return _Proven(proposal, None, value, job)
+        if (form, method.normal_form) not in provers:
+            provers[form, method.normal_form] = Prover(graph, selection, form, method.normal_form)
+        certificate = provers[form, method.normal_form].prove(norm, output_norm, proposal.cases)
+        if value is not None and value > certificate.value:
+            certificate = replace(certificate, value=value)
+        return _Proven(proposal, certificate, certificate.value, job)
+
+    for name, solver in plan(job_for(request.form), request.method, request.solver):
+        if best is not None:
+            value = METHODS[name].value(best.job)
+            if value is None or value >= best.value:
+                continue
         try:
-            proposal = method.propose(job)
-            if (form, method.normal_form) not in provers:
-                provers[form, method.normal_form] = Prover(graph, selection, form, method.normal_form)
-            certificate = provers[form, method.normal_form].prove(norm, output_norm, proposal.cases)
+            best = attempt(name, solver)
         except (NotCertified, MemoryError) as error:
             notes.append(f"{name} ({solver}): {error or 'not enough memory'}")
             failure = error if isinstance(error, LipcertError) else failure
-            continue
-        return _Proven(proposal, certificate, job, tuple(notes))
+    if best is not None:
+        return replace(best, notes=tuple(notes))
     if failure is not None:
         raise failure
     raise NotCertified("no bound could be proven", advice="; ".join(notes))
@@ -248,21 +272,18 @@ def plan(job: Job, method: str, solver: str) -> list[tuple[str, str]]:
     method where its matrices are small enough, else matrix-free, and falls back to coarser ties and the norm product.
     """
     small = _dense_size(job) <= DENSE_LIMIT
-    chosen = solver if solver != "auto" else ("native" if small else "matrix-free")
+    euclidean = (job.norm, job.output_norm) == (Norm.L2, Norm.L2)
+    chosen = solver if solver != "auto" else ("native" if small or not euclidean else MATRIX_FREE)
     if method != "auto":
         return [(method, "none" if method == "product" else chosen)]
-    fallback = [("layer", "native"), ("product", "none")] if small else [("layer", chosen), ("product", "none")]
-    return [("neuron", chosen), *fallback]
+    product = [] if job.product is None else [("product", "none")]
+    finest = [("neuron", chosen)] if small or chosen == MATRIX_FREE else []
+    return [*finest, ("layer", chosen), *product]
 
 
 def _dense_size(job: Job) -> int:
-    """Channels and outputs: the size of the matrices of an interior-point step."""
-    channels = sum(
-        node.record.normal_form(node.block, node.parameters).P.shape[2] * node.blocks
-        for _, node in job.graph.walk()
-        if isinstance(node, Activation)
-    )
-    return channels + job.graph.output_size
+    """Channels and outputs: the size of the matrices of an interior-point step and of the proof."""
+    return channels(job.graph) + job.graph.output_size
 
 
 def _lower_bounds(

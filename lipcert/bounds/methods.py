@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from lipcert.graph.nodes import Graph
 
 
+MATRIX_FREE = "matrix-free"
+"""The solver that works on the network itself instead of a `Problem`."""
+
+
 @dataclass(frozen=True, eq=False)
 class Job:
     """What a method is asked for.
@@ -90,6 +94,10 @@ def _applies(job: Job) -> str | None:
     return None
 
 
+def _no_value(job: Job) -> float | None:
+    return None
+
+
 @dataclass(frozen=True)
 class Method:
     """One bound method.
@@ -106,6 +114,8 @@ class Method:
         How the graph is prepared (see `lipcert.graph.prepare`), or None where the user chooses.
     normal_form
         Which normal form of the activations the multipliers belong to.
+    value
+        The bound that the method proves by itself, without multipliers, or None where it has none.
     """
 
     name: str
@@ -115,10 +125,36 @@ class Method:
     refuses: Callable[[Job], str | None] = _applies
     form: str | None = None
     normal_form: str = "default"
+    value: Callable[[Job], float | None] = _no_value
 
 
 def solve_tied(job: Job, tie: Tie) -> Proposal:
     """Solve every semidefinite program of the job with the multipliers tied."""
+    return _without_matrices(job, tie) if job.solver == MATRIX_FREE else _with_matrices(job, tie)
+
+
+def _without_matrices(job: Job, tie: Tie) -> Proposal:
+    """By products with the network alone (THEORY.md 5b); one thread, since its matrices are small and many."""
+    from threadpoolctl import threadpool_limits
+
+    from lipcert.constraints.operator import Operator
+    from lipcert.sdp.solvers.scaling import solve
+
+    if (job.norm, job.output_norm) != (Norm.L2, Norm.L2):
+        raise NotCertified("the matrix-free solver is for the norms ℓ2 to ℓ2", advice="use --solver native")
+    operator = Operator(job.graph)
+    with threadpool_limits(1):
+        outcome = solve(operator, tie, job.options)
+    if outcome.y is None:
+        raise NotCertified(
+            f"the matrix-free solver found no multipliers: {outcome.message or outcome.status.advice}",
+            advice="try --solver native or --method product",
+        )
+    lam = outcome.y[:-1][tie_groups(operator.groups, tie)]
+    return summarise([Multipliers(lam, outcome.y[-1:])], tie.value, job.solver, [outcome])
+
+
+def _with_matrices(job: Job, tie: Tie) -> Proposal:
     system = job.system
     variable = tie_groups(system.groups, tie)
     problems = list(subproblems(system, job.norm, job.output_norm, tie))
@@ -177,7 +213,6 @@ def propose_product(job: Job) -> Proposal:
     """The norm product as multipliers: the weights of its telescoping sum, slightly decreasing to be interior."""
     if job.product is None:
         raise NotCertified("an implicit layer has no norm product", advice="use --method neuron")
-    system = job.system
     weights = job.product.weights()
     lam = np.concatenate(
         [
@@ -188,7 +223,7 @@ def propose_product(job: Job) -> Proposal:
         or [np.zeros(0)]
     )
     value = job.product.value
-    inputs, outputs = system.inputs, job.graph.output_size
+    inputs, outputs = job.graph.input_size, job.graph.output_size
     mu = np.full(inputs if job.norm is Norm.LINF else 1, value**2)
     nu = np.full(outputs, value * np.sqrt(outputs)) if job.output_norm is Norm.L1 else None
     copies = (inputs if job.norm is Norm.L1 else 1) * (outputs if job.output_norm is Norm.LINF else 1)
@@ -208,7 +243,13 @@ def _balance(graph: Graph, position: int) -> tuple[Activation, int, float]:
 
 
 RECORDS = (
-    Method("product", "product of the layers' norms", "folklore; Szegedy et al., arXiv 1312.6199", propose_product),
+    Method(
+        "product",
+        "product of the layers' norms",
+        "folklore; Szegedy et al., arXiv 1312.6199",
+        propose_product,
+        value=lambda job: None if job.product is None else job.product.conversion(job.norm, job.output_norm),
+    ),
     *(
         Method(
             tie.value,

@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lipcert.certificates.contraction import norm_bound
+from lipcert.certificates.enclosure import EnclosureArithmetic
 from lipcert.certificates.spectral import norm_upper
+from lipcert.graph.linear_maps import Dense
 from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, Input
 from lipcert.norms import Norm
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array
 
+# largest matrix that a chain of affine nodes is multiplied out to
+_COMPOSED_ENTRIES = 2**22
 # one unit in the last place upward after every multiplication and addition of positive numbers
 _UP = 1.0 + 2.0**-51
 
@@ -100,7 +105,32 @@ def norm_product(graph: Graph) -> NormProduct | None:
                 increments[position] = float(np.sqrt(np.sum(np.square(branches)))) * _UP ** len(branches)
             else:
                 increments[position] = sum(branches) * _UP ** len(branches)
+            composed = _composed_norm(graph, node)
+            if composed is not None:
+                norm, start = composed
+                increments[position] = min(increments[position], norm * increments[start] * _UP)
     return NormProduct(graph, float(increments[graph.output]), increments, norms)
+
+
+def _composed_norm(graph: Graph, node: Affine) -> tuple[float, int] | None:
+    """The norm of a chain of affine nodes as one matrix, and the node it starts from; None where there is no chain."""
+    chain = [node]
+    while len(chain[-1].maps) == 1:
+        below = graph.nodes[chain[-1].parents[0]]
+        if not isinstance(below, Affine) or len(below.maps) != 1:
+            break
+        chain.append(below)
+    start = chain[-1].parents[0]
+    if len(chain) == 1 or len(chain[-1].maps) != 1:
+        return None
+    columns = chain[-1].maps[0].shape[1]
+    if columns * max(link.size for link in chain) > _COMPOSED_ENTRIES:
+        return None
+    arithmetic = EnclosureArithmetic()
+    matrix = arithmetic.unit(columns, columns, 0)
+    for link in reversed(chain):
+        matrix = arithmetic.apply(link.maps[0], matrix)
+    return (norm_upper(Dense(matrix.mid)) + norm_bound(matrix.radius())) * _UP, start
 
 
 def _disjoint_rows(node: Affine) -> bool:

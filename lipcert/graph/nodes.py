@@ -253,7 +253,11 @@ class GraphBuilder:
     def affine(
         self, parents: Sequence[int], maps: Sequence[LinearMap], bias: Array | None = None, name: str = ""
     ) -> int:
-        """Σ_k A_k x_k + b. An index map after an index map is composed, an identity without bias adds no node."""
+        """Σ_k A_k x_k + b.
+
+        An index map after an index map is composed, index maps of one parent that write different outputs are merged
+        (a concatenation of its parts), and an identity without bias adds no node.
+        """
         parents, maps = list(parents), list(maps)
         for k, (parent, a) in enumerate(zip(parents, maps, strict=True)):
             below = self.nodes[parent]
@@ -261,6 +265,7 @@ class GraphBuilder:
                 first = below.maps[0]
                 if isinstance(first, Index):
                     parents[k], maps[k] = below.parents[0], a.after(first)
+        parents, maps = _merged(parents, maps)
         only = maps[0]
         if bias is None and len(maps) == 1 and isinstance(only, Index) and only.is_identity:
             return parents[0]
@@ -288,6 +293,26 @@ class GraphBuilder:
     def finish(self, output: int, idealisations: Sequence[str] = (), source: str = "") -> Graph:
         """The graph with `output` as its output."""
         return Graph(tuple(self.nodes), tuple(self.inputs), output, tuple(idealisations), source)
+
+
+def _merged(parents: list[int], maps: list[LinearMap]) -> tuple[list[int], list[LinearMap]]:
+    """The terms with index maps of one parent put together where no output is written twice."""
+    at: dict[int, int] = {}
+    new_parents: list[int] = []
+    new_maps: list[LinearMap] = []
+    for parent, a in zip(parents, maps, strict=True):
+        k = at.get(parent)
+        if isinstance(a, Index) and k is not None:
+            other = new_maps[k]
+            assert isinstance(other, Index)
+            if not ((a.index >= 0) & (other.index >= 0)).any():
+                new_maps[k] = Index(np.maximum(a.index, other.index), a.columns)
+                continue
+        elif isinstance(a, Index):
+            at[parent] = len(new_maps)
+        new_parents.append(parent)
+        new_maps.append(a)
+    return new_parents, new_maps
 
 
 def _digest(*items: object) -> bytes:
