@@ -8,10 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lipcert.bounds.methods import MATRIX_FREE, Job, Proposal
+import numpy as np
+
+from lipcert.bounds.methods import MATRIX_FREE, Job, Proposal, solve_tied
 from lipcert.bounds.table import METHODS
 from lipcert.bounds.types import Bound, OutputBound
 from lipcert.certificates import Prover
+from lipcert.constraints.multipliers import Multipliers, Tie
 from lipcert.errors import InvalidRequest, LipcertError, NotCertified
 from lipcert.graph.nodes import Graph
 from lipcert.graph.prepare import prepare
@@ -28,6 +31,10 @@ if TYPE_CHECKING:
     from lipcert.certificates import Certificate
 
 
+MIX_ABOVE = 1e-5
+"""Relative loss through the proof from which coarser multipliers are mixed in."""
+MIXTURES = (1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-2)
+"""The parts of them that are tried."""
 DENSE_LIMIT = 2500
 """Largest size of the matrices of an interior-point step that `auto` accepts."""
 
@@ -243,9 +250,13 @@ def _prove(
             return _Proven(proposal, None, value, job)
         if (form, method.normal_form) not in provers:
             provers[form, method.normal_form] = Prover(graph, selection, form, method.normal_form)
-        certificate = provers[form, method.normal_form].prove(norm, output_norm, proposal.cases)
-        if value is not None and value > certificate.value:
-            certificate = replace(certificate, value=value)
+        prover = provers[form, method.normal_form]
+        if value is not None:
+            certificate = prover.prove(norm, output_norm, proposal.cases)
+            if certificate.value > value:
+                return _Proven(proposal, None, value, job)
+            return _Proven(proposal, replace(certificate, value=value), value, job)
+        certificate = _with_room(prover, job, proposal) or prover.prove(norm, output_norm, proposal.cases)
         return _Proven(proposal, certificate, certificate.value, job)
 
     for name, solver in plan(job_for(request.form), request.method, request.solver):
@@ -263,6 +274,41 @@ def _prove(
     if failure is not None:
         raise failure
     raise NotCertified("no bound could be proven", advice="; ".join(notes))
+
+
+def _with_room(prover: Prover, job: Job, proposal: Proposal) -> Certificate | None:
+    """A certificate for multipliers whose proof loses more than rounding explains, with coarser ones mixed in.
+
+    Where the multipliers span many decades, a rounding error in R that meets the smallest of them decides. The feasible
+    multipliers are convex, so adding a small part of those tied by layer keeps the cone and lifts the smallest ones.
+    None where the plain proof is as good as the proposal, or no mixture is better.
+    """
+    try:
+        plain = prover.prove(job.norm, job.output_norm, proposal.cases)
+    except NotCertified:
+        plain = None
+    if job.output_norm is Norm.L1 or _dense_size(job) > DENSE_LIMIT:
+        return plain
+    claimed = max((float(np.sqrt(case.mu.sum())) for case in proposal.cases), default=0.0)
+    if plain is not None and plain.value <= claimed * (1.0 + MIX_ABOVE):
+        return plain
+    try:
+        coarse = solve_tied(replace(job, solver="native"), Tie.LAYER).cases
+    except NotCertified:
+        return plain
+    best = plain
+    for part in MIXTURES:
+        mixed = [
+            Multipliers(fine.lam + part * rough.lam, fine.mu + part * rough.mu)
+            for fine, rough in zip(proposal.cases, coarse, strict=True)
+        ]
+        try:
+            trial = prover.prove(job.norm, job.output_norm, mixed)
+        except NotCertified:
+            continue
+        if best is None or trial.value < best.value:
+            best = trial
+    return best
 
 
 def plan(job: Job, method: str, solver: str) -> list[tuple[str, str]]:
