@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from lipcert import __version__
 from lipcert.arrays import Array
 from lipcert.certificates.claims import Scaling
 from lipcert.errors import InvalidCertificate
 from lipcert.norms import Norm
+from lipcert.version import __version__
 
 FORMAT = "lipcert certificate"
 VERSION = 1
