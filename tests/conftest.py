@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+# the scripts that made the fixtures need PyTorch
+collect_ignore_glob = ["fixtures/*"]
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
