@@ -88,7 +88,8 @@ def bound(
     tolerance
         Relative duality gap to reach.
     time_limit
-        Seconds for the solver; the best feasible point by then is proven and reported.
+        Seconds for the solver; the best feasible point by then is proven and reported. The matrix-free solver stops
+        after 60 s where none is given.
     lower, lower_seconds
         Whether to look for a lower bound, and for how long.
     data

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MATRIX_FREE = "matrix-free"
 """The solver that works on the network itself instead of a `Problem`."""
+MATRIX_FREE_SECONDS = 60.0
+"""Its time where no limit is given: it comes close quickly and to its optimum slowly."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,8 +145,11 @@ def _without_matrices(job: Job, tie: Tie) -> Proposal:
     if (job.norm, job.output_norm) != (Norm.L2, Norm.L2):
         raise NotCertified("the matrix-free solver is for the norms ℓ2 to ℓ2", advice="use --solver native")
     operator = Operator(job.graph)
+    options = job.options
+    if options.time_limit is None:
+        options = replace(options, time_limit=MATRIX_FREE_SECONDS)
     with threadpool_limits(1):
-        outcome = solve(operator, tie, job.options)
+        outcome = solve(operator, tie, options)
     if outcome.y is None:
         raise NotCertified(
             f"the matrix-free solver found no multipliers: {outcome.message or outcome.status.advice}",

@@ -38,6 +38,9 @@ _ROOM = (1.25, 2.0, 8.0, 64.0)
 # a proof that loses no more than this against the least value of its d is good enough
 _ENOUGH = 1e-7
 
+# rows from which the first proof is taken: another one costs more than it gains
+_LARGE = 3000
+
 
 def repair(system: Interconnection[Enclosure], case: Case, proposal: Multipliers) -> Scaling | None:
     """The scaling with the smallest proven value that starts from the proposal, or None where nothing is proven."""
@@ -66,7 +69,8 @@ def _along_depth(system: Interconnection[Enclosure], case: Case, start: Scaling)
         if best is not None and proven.value() >= best.value():
             break
         best = proven
-        if shift == 0.0 and proven.value() <= least * (1.0 + _ENOUGH):
+        large = case.outputs.size + system.R.mid.shape[0] > _LARGE
+        if large or (shift == 0.0 and proven.value() <= least * (1.0 + _ENOUGH)):
             break
     return best
 
