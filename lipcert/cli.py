@@ -74,7 +74,7 @@ def _complete_methods(ctx: click.Context, param: click.Parameter, incomplete: st
 def _complete_solvers(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     from lipcert.sdp.solvers import SOLVERS
 
-    return [name for name in ("auto", *SOLVERS) if name.startswith(incomplete)]
+    return [name for name in ("auto", "matrix-free", *SOLVERS) if name.startswith(incomplete)]
 
 
 NORMS = click.Choice(["2", "inf", "1"])

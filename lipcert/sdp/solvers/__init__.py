@@ -114,7 +114,14 @@ def available() -> list[Availability]:
     >>> [item.reason for item in available() if item.name == "native"]
     [None]
     """
-    return [Availability(s.name, s.summary, _version(s.package), s.obstacle()) for s in SOLVERS.values()]
+    matrix_free = Availability(
+        "matrix-free",
+        "diagonal scaling by products with the network, for ℓ2 and large networks",
+        _version("lipcert"),
+        None,
+    )
+    solvers = [Availability(s.name, s.summary, _version(s.package), s.obstacle()) for s in SOLVERS.values()]
+    return [solvers[0], matrix_free, *solvers[1:]]
 
 
 def _version(package: str) -> str | None:
