@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import orthogonal
 
 from models.layers import FixedPoint, GroupSort, Householder, MaxMin, Residual
-from models.tasks import Task, diabetes, digits, oscillator
+from models.tasks import Task, diabetes, digits, mnist, oscillator
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ def residual() -> nn.Sequential:
     return nn.Sequential(nn.Linear(64, 32), *blocks, nn.Linear(32, 10))
 
 
-def orthonormal() -> nn.Sequential:
+def orthonormal(*sizes: int) -> nn.Sequential:
     """Orthogonal weights and MaxMin: 1-Lipschitz by construction."""
-    layers = perceptron(64, 64, 64, 10, activation=lambda _: MaxMin())
+    layers = perceptron(*sizes, activation=lambda _: MaxMin())
     return nn.Sequential(
         *(orthogonal(layer, orthogonal_map="cayley") if isinstance(layer, nn.Linear) else layer for layer in layers)
     )
@@ -95,9 +95,15 @@ NETWORKS = [
     Network("digits_cnn", "ReLU, two convolutions, max and average pooling", digits, convolutional),
     Network("digits_residual", "MaxMin, three residual blocks of width 32", digits, residual),
     Network("digits_orthogonal", "MaxMin with orthogonal weights, 64-64-64-10: 1-Lipschitz by construction", digits,
-            orthonormal, scale=16.0, decay=0.0),
+            lambda: orthonormal(64, 64, 64, 10), scale=16.0, decay=0.0),
     Network("digits_implicit", "deep equilibrium, ReLU, 32 states", digits,
             lambda: nn.Sequential(FixedPoint(64, 32), nn.Linear(32, 10)), steps=600),
+    Network("mnist_relu", "ReLU, 784-64-64-10", mnist,
+            lambda: perceptron(784, 64, 64, 10, activation=lambda _: nn.ReLU()), steps=600),
+    Network("mnist_maxmin", "MaxMin, 784-64-64-10", mnist,
+            lambda: perceptron(784, 64, 64, 10, activation=lambda _: MaxMin()), steps=600),
+    Network("mnist_orthogonal", "MaxMin with orthogonal weights, 784-64-64-10: 1-Lipschitz by construction", mnist,
+            lambda: orthonormal(784, 64, 64, 10), steps=600, scale=16.0, decay=0.0),
     Network("diabetes_softplus", "softplus, 10-32-32-1", diabetes,
             lambda: perceptron(10, 32, 32, 1, activation=lambda _: nn.Softplus()), steps=400, decay=0.5),
     Network("oscillator_controller", "tanh controller, 2-16-16-1", oscillator,
