@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from lipcert.bounds.api import bound
 from lipcert.bounds.methods import Job
+from lipcert.bounds.published import free_multipliers
 from lipcert.bounds.table import METHODS
 from lipcert.certificates import verify
+from lipcert.constraints.quadratic import group_sort_constraint
 from lipcert.errors import InvalidRequest
 from lipcert.graph import build as nn
 from lipcert.graph.evaluate import forward
@@ -38,9 +40,13 @@ def upper(graph, method, **request):
     return bound(graph, method=method, lower=False, **request).upper
 
 
-def own_value(graph, method):
+def proposed(graph, method):
     job = Job(prepare(graph, METHODS[method].form), Norm.L2, Norm.L2, "native", SolverOptions())
-    return float(METHODS[method].propose(job).message.split()[-1])
+    return METHODS[method].propose(job)
+
+
+def own_value(graph, method):
+    return float(proposed(graph, method).message.split()[2])
 
 
 def sampled(graph, seed, norm=2, samples=3000):
@@ -84,12 +90,57 @@ def test_the_residual_network_of_the_paper(shared_data):
     middle = nn.sequential(*(nn.residual(nn.linear(w), nn.maxmin()) for w in hidden))
     norms = np.linalg.norm(first, 2) * np.linalg.norm(last, 2)
     assert norms * upper(middle, "lipsdp-nsr") == pytest.approx(33.04245, rel=1e-5)
-    assert norms * upper(middle, "neuron") == pytest.approx(29.747643, rel=1e-6)
+    ours = norms * upper(middle, "neuron")
+    assert ours == pytest.approx(29.747643, rel=1e-6)
+    full = norms * upper(middle, "lipsdp-nsr-full")
+    assert full == pytest.approx(29.749, rel=1e-4)
+    assert ours <= full * (1 + 1e-6)
 
 
 def test_all_multipliers_reach_our_optimum_but_do_not_attain_it(shared_data):
     graph = feedforward(mnist(shared_data, "l2_2fc_16"))
     assert 22.074381 * (1 - 1e-7) <= upper(graph, "lipsdp-nsr-full") <= 22.0745 * (1 + 1e-5)
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_free_multipliers_satisfy_the_published_constraints(size):
+    """The published matrix, built from the paper's formula in Δx, Δw₁, Δw₂, is positive definite at our point."""
+    rng = np.random.default_rng(size)
+    n, width = 4, 6
+    W = [rng.standard_normal(shape) for shape in ((width, n), (width, width), (3, width))]
+    layers = [part for w in W[:2] for part in (nn.linear(w), nn.group_sort(size))]
+    graph = nn.sequential(*layers, nn.linear(W[2]))
+    (case,) = proposed(graph, "lipsdp-nsr-full").cases
+    lam, rho = case.lam, float(case.mu[0])
+    nu = free_multipliers(graph, lam, rho)
+    assert (nu > 0).all()
+    # our rows are (z₁ − z₂) for pairs and of unit length beyond, so are the sums
+    across, along = (2.0, 1.0) if size == 2 else (1.0, 1.0 / size)
+    z = [
+        np.hstack([W[0], np.zeros((width, 2 * width))]),
+        np.hstack([np.zeros((width, n)), W[1], np.zeros((width,) * 2)]),
+    ]
+    w = [np.eye(n + 2 * width)[n : n + width], np.eye(n + 2 * width)[n + width :]]
+    y = np.hstack([np.zeros((3, n + width)), W[2]])
+    M = np.diag(np.r_[np.full(n, rho), np.zeros(2 * width)]) - y.T @ y
+    blocks = width // size
+    for k in range(2 * blocks):
+        layer, block = divmod(k, blocks)
+        rows = slice(block * size, (block + 1) * size)
+        stacked = np.vstack([z[layer][rows], w[layer][rows]])
+        lam_k, nu_k = across * lam[k], along * nu[k]
+        M -= stacked.T @ group_sort_constraint(size, lam_k, -lam_k / size, nu_k, nu_k) @ stacked
+    assert np.linalg.eigvalsh(M).min() > -1e-9 * np.abs(M).max()
+
+
+@pytest.mark.parametrize("solver", ["clarabel", "scs"])
+def test_the_published_program_by_a_conic_solver(solver):
+    pytest.importorskip(solver)
+    graph = maxmin_network(1)
+    ours = upper(graph, "neuron")
+    proven = bound(graph, method="lipsdp-nsr-full", solver=solver, tolerance=1e-6, lower=False)
+    assert proven.solver == solver
+    assert ours * (1 - 1e-6) <= proven.upper <= 1.05 * ours
 
 
 def test_linf_to_one_output_of_the_paper(shared_data):
@@ -175,7 +226,7 @@ def test_eclipse_is_lipsdp_on_one_hidden_layer():
         ("eclipse-fast", nn.sequential(nn.residual(nn.relu()), inputs=3), {}, "feedforward"),
         ("liplt", nn.sequential(nn.fixed_point([[0.5]], [[1.0]], None, nn.relu())), {}, "implicit"),
         ("lipsdp-nsr", nn.sequential(nn.fixed_point([[0.5]], [[1.0]], None, nn.relu())), {}, "implicit"),
-        ("lipsdp-nsr-full", maxmin_network(0), {"norm": "inf"}, "ℓ2"),
+        ("lipsdp-nsr-full", maxmin_network(0), {"norm": "inf", "solver": "clarabel"}, "ℓ2"),
     ],
 )
 def test_refusals_say_why(method, graph, request_, reason):

@@ -108,6 +108,7 @@ MOSEK = Backend(
     {"accept_unknown": True},
     "mosek_params",
 )
+BACKENDS = {backend.name: backend for backend in (CLARABEL, SCS, MOSEK)}
 
 
 def solve(problem: Problem, options: SolverOptions, *, backend: Backend) -> Outcome:
@@ -154,7 +155,7 @@ def solve(problem: Problem, options: SolverOptions, *, backend: Backend) -> Outc
     program, theta = _program(cp, form, base)
     if options.progress is not None:
         options.progress(Progress(f"{backend.name} is solving", 0, None, None, 0.0))
-    raw, message = _run(cp, program, backend, options)
+    raw, message = run(cp, program, backend, options)
     seconds = time.perf_counter() - started
     iterations = int(getattr(program.solver_stats, "num_iters", None) or 0) if program.solver_stats else 0
     y: Array | None = None
@@ -164,7 +165,7 @@ def solve(problem: Problem, options: SolverOptions, *, backend: Backend) -> Outc
     gap = None if objectives is None else abs(objectives[0] - objectives[1]) / max(abs(objectives[0]), 1e-300)
     return Outcome(
         y,
-        _status(cp, program.status, options, seconds),
+        status_of(cp, program.status, options, seconds),
         np.inf if y is None else problem.bound(y),
         gap,
         iterations,
@@ -184,7 +185,7 @@ def unavailable(backend: Backend) -> str | None:
         cp = load_cvxpy(backend)
         if backend is MOSEK:
             x = cp.Variable()
-            _run(cp, cp.Problem(cp.Minimize(x), [x >= 1]), backend, SolverOptions())
+            run(cp, cp.Problem(cp.Minimize(x), [x >= 1]), backend, SolverOptions())
     except (MissingExtra, SolverUnavailable) as error:
         return str(error)
     return None
@@ -202,7 +203,7 @@ def load_cvxpy(backend: Backend) -> Any:
     return cvxpy
 
 
-def _run(cp: Any, program: Any, backend: Backend, options: SolverOptions) -> tuple[Any, str]:
+def run(cp: Any, program: Any, backend: Backend, options: SolverOptions) -> tuple[Any, str]:
     """Solve and fill the variables; the solver's own result and words."""
     raw = None
     keywords = backend.keywords(options)
@@ -231,7 +232,8 @@ def _run(cp: Any, program: Any, backend: Backend, options: SolverOptions) -> tup
     return raw, f"{backend.name}: {program.status}"
 
 
-def _status(cp: Any, status: str | None, options: SolverOptions, seconds: float) -> Status:
+def status_of(cp: Any, status: str | None, options: SolverOptions, seconds: float) -> Status:
+    """Our name for a status of cvxpy."""
     if status == cp.OPTIMAL:
         return Status.OPTIMAL
     if options.time_limit is not None and seconds >= 0.95 * options.time_limit:

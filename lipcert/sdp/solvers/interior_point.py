@@ -38,6 +38,9 @@ BLOCK = 128
 LANCZOS_STEPS = 60
 START_MARGIN = 1.5
 SMALL = 400
+"""Rows of A, and"""
+WIDE = 1200
+"""variables, below which threads cost more than they save."""
 
 
 def solve(problem: Problem, options: SolverOptions) -> Outcome:
@@ -83,8 +86,7 @@ def solve(problem: Problem, options: SolverOptions) -> Outcome:
         return Outcome(y, Status.CLOSED_FORM, problem.bound(y), 0.0, 0, time.perf_counter() - clock)
     search = Search(form, theta, options, clock)
     try:
-        # threads cost more than they save on small matrices
-        with threadpool_limits(1 if max(form.W.shape) < SMALL else None):
+        with threadpool_limits(1 if form.size < SMALL and form.variables < WIDE else None):
             status = search.run()
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
