@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         UnsupportedModel,
     )
     from lipcert.graph.nodes import Graph
+    from lipcert.importer.from_torch import from_torch
     from lipcert.importer.load import load
     from lipcert.importer.writer import save
 
@@ -46,6 +47,7 @@ _HOME = {
     "Verdict": "certificates.verify",
     "Graph": "graph.nodes",
     "load": "importer.load",
+    "from_torch": "importer.from_torch",
     "save": "importer.writer",
     "LipcertError": "errors",
     "InvalidModel": "errors",
@@ -75,6 +77,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "bound",
+    "from_torch",
     "load",
     "lower_bound",
     "save",
@@ -85,7 +88,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'lipcert' has no attribute {name!r}")
-    if name in ("load", "save"):
+    if _HOME[name].startswith("importer."):
         # registers the handlers
         import_module("lipcert.importer")
     return getattr(import_module(f"lipcert.{_HOME[name]}"), name)

@@ -59,17 +59,30 @@ def compare(path: str | Path, graph: Graph, equations: Sequence[Equation], outpu
         runs.append(dict(zip(wanted, results, strict=True)) | {info.name: x})
     unit = _unit(path)
     x = _columns(samples)
-    _outputs(path, graph, x, _columns([run[output] for run in runs]), unit)
+    agree(path, "ONNX Runtime", graph, x, _columns([run[output] for run in runs]), unit)
     for equation in equations:
         parameters = [_columns([run[name] for run in runs]) for name in equation.parameters]
         _residual(path, equation, _columns([run[equation.solution] for run in runs]), parameters)
 
 
-def _outputs(path: str | Path, graph: Graph, x: Array, theirs: Array, unit: float) -> None:
+def agree(path: str | Path, other: str, graph: Graph, x: Array, theirs: Array, unit: float) -> None:
+    """Raise an error where the outputs of another implementation differ from the graph's by more than rounding.
+
+    Parameters
+    ----------
+    path, other
+        The model and the implementation, for messages.
+    graph
+        The imported network.
+    x, theirs
+        Inputs (inputs, samples) and the other's outputs (outputs, samples).
+    unit
+        The other's unit roundoff.
+    """
     tape = record(graph, [x])
     if tape.output.shape != theirs.shape:
         raise InvalidModel(
-            f"its output has {theirs.shape[0]} numbers in ONNX Runtime and {tape.output.shape[0]} here", where=str(path)
+            f"its output has {theirs.shape[0]} numbers in {other} and {tape.output.shape[0]} here", where=str(path)
         )
     peak = np.max([np.abs(v).max(axis=0, initial=0.0) for v in tape.values if v is not None], axis=0)
     nearby = x * (1.0 + unit * np.sign(np.random.default_rng(1).standard_normal(x.shape)))
@@ -78,12 +91,12 @@ def _outputs(path: str | Path, graph: Graph, x: Array, theirs: Array, unit: floa
     # an overflow in the file's arithmetic, such as log σ(−200) = −∞ in float32, says nothing; ours never overflow there
     usable = np.isfinite(theirs).all(axis=0) | ~np.isfinite(tape.output).all(axis=0)
     if not usable.any():
-        raise InvalidModel("ONNX Runtime gives no finite output", where=str(path), advice="check the weights")
+        raise InvalidModel(f"{other} gives no finite output", where=str(path), advice="check the weights")
     gap = np.abs(np.where(usable, tape.output - np.where(usable, theirs, 0.0), 0.0)).max(axis=0, initial=0.0)
     if not (gap <= room).all():
         worst = int(np.argmax(np.nan_to_num(gap / room, nan=np.inf)))
         raise InvalidModel(
-            f"the graph differs from ONNX Runtime by {gap[worst]:.3g} where rounding explains {room[worst]:.3g}",
+            f"the graph differs from {other} by {gap[worst]:.3g} where rounding explains {room[worst]:.3g}",
             where=str(path),
             advice="please report this file; no bound of it can be trusted",
         )
