@@ -330,6 +330,12 @@ class TestProcess:
         }
         assert "neuron" in command("", env=environment).stdout
 
+    @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+    def test_the_completion_script_that_the_docs_name(self, shell: str) -> None:
+        script = command("", env={**os.environ, "_LIPCERT_COMPLETE": f"{shell}_source"})
+        assert (script.returncode, script.stderr) == (0, "")
+        assert f"_LIPCERT_COMPLETE={shell}_complete" in script.stdout
+
     def test_interrupt_gives_the_best_bound_so_far(self, tmp_path: Path) -> None:
         random = np.random.default_rng(0)
         from lipcert.graph import build as nn
