@@ -28,7 +28,12 @@ from lipcert.graph.nodes import Graph
 from lipcert.importer import load
 
 ROOT = Path(__file__).resolve().parents[1]
-METHODS = {"lipsdp-rr": "LipSDP-RR", "lipsdp-nsr": "LipSDP-NSR (P = S = 0)", "neuron": "ours"}
+METHODS = {
+    "lipsdp-rr": "LipSDP-RR",
+    "lipsdp-nsr": "LipSDP-NSR (P = S = 0)",
+    "lipsdp-nsr-full": "LipSDP-NSR (P, S free)",
+    "neuron": "ours",
+}
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,7 @@ def plot(rows: list[Row], path: Path) -> None:
     series |= {title: [row.bounds.get(m, np.nan) for row in rows] for m, title in METHODS.items()}
     series["lower bound"] = [row.lower for row in rows]
     ours = np.array([row.bounds.get("neuron", np.nan) for row in rows])
-    for marker, (title, values) in zip("v^s_o", series.items(), strict=True):
+    for marker, (title, values) in zip("v^sDxo", series.items(), strict=True):
         ax.plot(place, np.array(values) / ours, marker, label=title)
     ax.set_xticks(place, [f"{row.network}\nℓ{row.norm.replace('inf', '∞')}" for row in rows], rotation=45, ha="right")
     ax.set(yscale="log", ylabel="relative to ours")

@@ -10,6 +10,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -65,6 +66,20 @@ def _positive(ctx: click.Context, param: click.Parameter, value: float | None) -
     return value
 
 
+def _assignments(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> dict[str, object]:
+    """NAME=VALUE, repeated; numbers and true/false are read as such."""
+    found: dict[str, object] = {}
+    for item in value:
+        name, equals, text = item.partition("=")
+        if not (name and equals):
+            raise click.BadParameter(f"{item!r} is not NAME=VALUE")
+        found[name] = {"true": True, "false": False}.get(text.lower(), text)
+        for number in (float, int):
+            with suppress(ValueError):
+                found[name] = number(text)
+    return found
+
+
 def _complete_methods(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     from lipcert.bounds.table import METHODS
 
@@ -100,8 +115,14 @@ def norm_options(command: F) -> F:
 
 
 def solver_options(command: F) -> F:
-    """--method, --solver, --tolerance, --time-limit: how it is bounded."""
+    """--method, --solver, --tolerance, --time-limit and the like: how it is bounded."""
     for option in (
+        click.option("--jobs", type=int, metavar="N",
+                     help="Processes for independent programs, as of --outputs pairs; -1 for all cores."),
+        click.option("--form", type=click.Choice(["comparators", "blocks"]), default="comparators", show_default=True,
+                     help="Sorting of groups up to 8 as networks of MaxMin pairs, or as blocks."),
+        click.option("--solver-option", "extra", multiple=True, callback=_assignments, metavar="NAME=VALUE",
+                     help="An option for Clarabel, SCS or MOSEK by its own name; may be repeated."),
         click.option("--time-limit", type=float, callback=_positive, metavar="SECONDS",
                      help="Stop the solver then, and prove the best bound it has."),
         click.option("--tolerance", type=float, callback=_positive, metavar="T", default=1e-8, show_default=True,
@@ -150,6 +171,9 @@ def bound(
     solver: str,
     tolerance: float,
     time_limit: float | None,
+    extra: dict[str, object],
+    form: str,
+    jobs: int | None,
     certificate: Path | None,
     lower: bool,
     data: Path | None,
@@ -186,7 +210,10 @@ def bound(
             time_limit=time_limit,
             lower=lower,
             data=samples,
+            form=form,
+            jobs=jobs,
             progress=line,
+            solver_options=extra,
         ).named(str(model), hashlib.sha256(model.read_bytes()).hexdigest())
     written = None
     if certificate is not None:

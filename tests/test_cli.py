@@ -357,3 +357,31 @@ class TestProcess:
         data = json.loads(out)
         assert data["verified"]
         assert data["status"] == "interrupted"
+
+
+class TestSolverOptions:
+    def test_are_passed_on_under_their_own_names(self) -> None:
+        pytest.importorskip("clarabel")
+        arguments = (CONTROLLER, "--no-lower", "--method", "layer", "--solver", "clarabel")
+        free, short = bound(*arguments), bound(*arguments, "--solver-option", "max_iter=2")
+        assert free["status"] == "optimal"
+        assert short["iterations"] == 2
+        assert short["upper"] > free["upper"]
+
+    def test_an_unknown_one_is_told(self) -> None:
+        pytest.importorskip("clarabel")
+        result = run("bound", CONTROLLER, "--quiet", "--solver", "clarabel", "--solver-option", "patience=3")
+        assert_refused(result, 2, "clarabel", "patience")
+
+    def test_must_be_assignments(self) -> None:
+        result = run("bound", CONTROLLER, "--solver-option", "max_iter")
+        assert result.exit_code == 2
+        assert "NAME=VALUE" in result.stderr
+
+    def test_jobs_and_form_do_not_change_what_is_meant(self) -> None:
+        model = str(MODELS / "digits_groupsort.onnx")
+        plain = bound(model, "--no-lower", "--outputs", "0,1")
+        spread = bound(model, "--no-lower", "--outputs", "0,1", "--jobs", "2")
+        blocks = bound(model, "--no-lower", "--outputs", "0,1", "--form", "blocks")
+        assert spread["upper"] == pytest.approx(plain["upper"], rel=1e-7)
+        assert blocks["upper"] >= plain["upper"] * (1 - 1e-7)
