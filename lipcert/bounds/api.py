@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from lipcert.arrays import Array
     from lipcert.bounds.lower import LowerBound
+    from lipcert.bounds.product import NormProduct
     from lipcert.certificates import Certificate
 
 
@@ -155,7 +156,7 @@ def bound(
     proposal, certificate, job = proven.proposal, proven.certificate, proven.job
     rows = len(selection.labels)
     values = [proven.value] * rows if certificate is None else certificate.values(rows)
-    product = job.product.conversion(norm_in, case_norm) if job.product is not None else None
+    product = None if proven.product is None else proven.product.conversion(norm_in, case_norm)
     found: list[LowerBound] = []
     status = proposal.status
     if lower:
@@ -214,6 +215,7 @@ class _Proven:
     certificate: Certificate | None
     value: float
     job: Job
+    product: NormProduct | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -262,7 +264,7 @@ def _prove(
 
     for name, solver in plan(job_for(request.form), request.method, request.solver):
         if best is not None:
-            value = METHODS[name].value(best.job)
+            value = METHODS[name].value(job_for(METHODS[name].form or request.form))
             if value is None or value >= best.value:
                 continue
         try:
@@ -271,7 +273,8 @@ def _prove(
             notes.append(f"{name} ({solver}): {error or 'not enough memory'}")
             failure = error if isinstance(error, LipcertError) else failure
     if best is not None:
-        return replace(best, notes=tuple(notes))
+        # of the network as it is written: a comparator's factor is more than its share of the sort's
+        return replace(best, product=job_for("blocks").product, notes=tuple(notes))
     if failure is not None:
         raise failure
     raise NotCertified("no bound could be proven", advice="; ".join(notes))

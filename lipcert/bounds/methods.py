@@ -253,6 +253,7 @@ RECORDS = (
         "product of the layers' norms",
         "folklore; Szegedy et al., arXiv 1312.6199",
         propose_product,
+        form="blocks",
         value=lambda job: None if job.product is None else job.product.conversion(job.norm, job.output_norm),
     ),
     *(

@@ -187,6 +187,16 @@ def test_layerwise_bounds_hold_and_are_no_worse_than_the_methods_own(seed, metho
     assert proven <= own_value(graph, method) * (1 + 1e-5)
 
 
+@pytest.mark.parametrize("size", [3, 4])
+def test_the_norm_product_is_that_of_the_network_as_written(size):
+    graph = relu_network(3, lambda: nn.group_sort(size), (5, 12, 12, 3))
+    product = bound(graph, lower=False).product
+    assert product == pytest.approx(bound(graph, lower=False, form="blocks").product, rel=1e-12)
+    assert upper(graph, "product") == product
+    expected = np.prod([np.linalg.norm(node.maps[0].matrix, 2) for _, node in graph.walk() if hasattr(node, "maps")])
+    assert product == pytest.approx(expected, rel=1e-9)
+
+
 def test_liplt_by_hand():
     # one hidden ReLU layer: W₁(½ W₀ + ½ …): L = ½‖W₁W₀‖ + ½‖W₁‖‖W₀‖
     rng = np.random.default_rng(0)
