@@ -76,7 +76,7 @@ class Householder(ActivationRecord):
         return float(max(1.0, (norm + 8.0 * rounding).max()))
 
     def describe(self, blocks: int, block: int) -> str:
-        return f"{blocks} Householder reflections of {block}"
+        return f"{blocks} Householder reflection{'s' * (blocks != 1)} of {block}"
 
 
 class Softmax(ActivationRecord):

@@ -153,7 +153,7 @@ class Maximum(ActivationRecord):
         return 1.0
 
     def describe(self, blocks: int, block: int) -> str:
-        return f"{blocks} maxima over {block}"
+        return f"{blocks} maxim{'um' if blocks == 1 else 'a'} over {block}"
 
 
 class _Ordered:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lipcert.activations import TABLE
-from lipcert.graph.linear_maps import Convolution, Dense, Diagonal, Index, LinearMap
+from lipcert.graph.linear_maps import Convolution, Dense, Diagonal, Index, LinearMap, Sparse
 from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, Input
 from lipcert.graph.prepare import prepare
 
@@ -99,13 +99,9 @@ def summarise(graph: Graph) -> Summary:
     >>> summarise(nn.sequential(nn.linear([[1.0, 2.0], [3.0, 4.0]]), nn.maxmin())).activations
     ('1 MaxMin pair',)
     """
-    blocks: Counter[tuple[str, int]] = Counter()
-    for node in _nodes(graph):
-        if isinstance(node, Activation):
-            blocks[node.kind, node.block] += node.blocks
     layers = tuple(
-        LayerSummary(node.name, _describe(node), node.size, _parameters(node))
-        for _, node in graph.walk()
+        LayerSummary(node.name, _describe(node, graph, position), node.size, _parameters(node))
+        for position, node in graph.walk()
         if not isinstance(node, Input)
     )
     return Summary(
@@ -113,7 +109,7 @@ def summarise(graph: Graph) -> Summary:
         graph.input_size,
         graph.output_size,
         sum(layer.parameters for layer in layers),
-        tuple(TABLE[kind].describe(count, block) for (kind, block), count in blocks.items()),
+        _texts(_blocks(graph)),
         channels(prepare(graph)),
         sum(isinstance(node, FixedPoint) for node in _nodes(graph)),
         layers,
@@ -138,9 +134,52 @@ def _nodes(graph: Graph) -> Iterator[Input | Affine | Activation | FixedPoint]:
             yield from _nodes(node.cell)
 
 
-def _describe(node: Affine | Activation | FixedPoint) -> str:
+def _blocks(graph: Graph) -> Counter[tuple[str, int]]:
+    """How many blocks there are of each kind and size, those of cells included."""
+    total: Counter[tuple[str, int]] = Counter()
+    for position, node in graph.walk():
+        if isinstance(node, Activation):
+            total += _kinds(node, graph, position)
+        elif isinstance(node, FixedPoint):
+            total += _blocks(node.cell)
+    return total
+
+
+def _kinds(node: Activation, graph: Graph, position: int) -> Counter[tuple[str, int]]:
+    """The blocks of an activation; a pair of which only one number is used is a maximum or minimum."""
+    if (node.kind, node.block) != ("sort", 2):
+        return Counter({(node.kind, node.block): node.blocks})
+    used = np.zeros(node.size, dtype=bool)
+    for _, other in graph.walk():
+        for k, parent in enumerate(other.parents):
+            if parent == position:
+                used |= _columns(other.maps[k]) if isinstance(other, Affine) else True
+    used |= position == graph.output
+    low, high = used[0::2], used[1::2]
+    one = {("maximum", 2): int((high & ~low).sum()), ("minimum", 2): int((low & ~high).sum())}
+    return +Counter({("sort", 2): node.blocks - sum(one.values()), **one})
+
+
+def _columns(a: LinearMap) -> np.ndarray | bool:
+    """Which columns a map reads; all of them where that takes long to say."""
+    if not isinstance(a, (Index, Sparse)):
+        return True
+    read = a.index[a.index >= 0] if isinstance(a, Index) else a.matrix.indices
+    return np.bincount(read, minlength=a.shape[1]) > 0
+
+
+def _texts(blocks: Counter[tuple[str, int]]) -> tuple[str, ...]:
+    return tuple(
+        f"{count} {'minimum' if count == 1 else 'minima'} over {block}"
+        if kind == "minimum"
+        else TABLE[kind].describe(count, block)
+        for (kind, block), count in blocks.items()
+    )
+
+
+def _describe(node: Affine | Activation | FixedPoint, graph: Graph, position: int) -> str:
     if isinstance(node, Activation):
-        return node.record.describe(node.blocks, node.block)
+        return ", ".join(_texts(_kinds(node, graph, position)))
     if isinstance(node, FixedPoint):
         return f"fixed point of a cell of {sum(1 for _ in node.cell.walk()) - len(node.cell.inputs)} nodes"
     moving = all(isinstance(a, Index) for a in node.maps)

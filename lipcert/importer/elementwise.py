@@ -19,6 +19,7 @@ import scipy.sparse as sp
 from lipcert.errors import UnsupportedModel
 from lipcert.graph.linear_maps import Diagonal, Index, LinearMap, Sparse, identity
 from lipcert.graph.nodes import Activation, Affine, Graph, GraphBuilder, Input, Node, moved
+from lipcert.graph.recognition import recognise
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array, IntArray
@@ -494,7 +495,7 @@ class Elementwise:
                     advice="lipcert needs a global slope bound of every activation; replace it by a continuous "
                     "function of bounded slope",
                 )
-        return _pruned(settled)
+        return recognise(_pruned(settled))
 
     def _closed(self, position: int) -> int:
         """The affine node with its switches as ReLUs, or as it is where they do not close."""

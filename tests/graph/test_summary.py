@@ -8,7 +8,7 @@ import numpy as np
 from reference import latents
 
 from lipcert.graph import build as nn
-from lipcert.graph.linear_maps import Convolution
+from lipcert.graph.linear_maps import Convolution, Index
 from lipcert.graph.prepare import prepare
 from lipcert.graph.summary import channels
 
@@ -49,3 +49,16 @@ def test_summary_of_convolutions_and_fixed_points():
     assert summary.channels == channels(prepare(graph)) == 16 * 3 + 3
     assert "convolution 3×3, 2×6×6 → 4×4×4" in str(summary)
     assert summary.parameters == 4 * 2 * 9 + 9 + 48
+
+
+def test_a_pair_of_which_one_number_is_used_is_a_maximum_or_minimum():
+    w = np.random.default_rng(0).standard_normal((8, 3))
+    for index, names in (
+        ([1, 3, 5, 7], ("4 maxima over 2",)),
+        ([0, 2, 4, 6], ("4 minima over 2",)),
+        ([0, 1, 3, 4, 5, 6, 7], ("3 MaxMin pairs", "1 maximum over 2")),
+    ):
+        picked = nn.linear(Index(np.array(index), 8))
+        summary = nn.sequential(nn.linear(w), nn.maxmin(), picked).summary()
+        assert set(names) <= set(summary.activations), summary.activations
+        assert ", ".join(summary.activations) in str(summary)

@@ -53,8 +53,7 @@ def check(modules, folder, opset):
     for name, function in modules.ACTIVATIONS.items():
         graph = exported(modules, modules.Apply(function), flat, path, opset)
         missing += [name] if graph is None else []
-        # the legacy exporter writes softshrink as two switches, which stay two ReLUs
-        assert graph is None or channels(prepare(graph)) <= (16 if name == "softshrink" else 8), name
+        assert graph is None or channels(prepare(graph)) <= 8, name
     for name, (function, count) in modules.GROUPS.items():
         graph = exported(modules, modules.Apply(function), flat, path, opset)
         missing += [name] if graph is None else []
