@@ -74,7 +74,10 @@ def _imported(model: onnx.ModelProto, name: str, chosen: str) -> tuple[Graph, li
         raise UnsupportedModel(
             f"it has {len(inputs)} inputs ({names})",
             where=name,
-            advice="a bound needs exactly one; concatenate them in the model" if inputs else "export the model again",
+            advice="a bound is about one input: export the model with the others as constants, or with one input "
+            "that it splits into all of them"
+            if inputs
+            else "export the model again",
         )
     shape, dtype = _shape(inputs[0], name)
     values: dict[str, Value] = {

@@ -500,38 +500,3 @@ def test_a_window_of_padding_only_is_invalid(tmp_path):
     attributes = {"kernel_shape": [2, 2], "pads": [2, 2, 2, 2]}
     with pytest.raises((InvalidModel, UnsupportedModel)):
         load(save(tmp_path, [node("MaxPool", "x", **attributes)], [1, 1, 3, 3]))
-
-
-# ---- networks exported by others
-
-HALF = {"e": 100, "b": 4, "c": 4, "f": 4}
-REFUSALS = {
-    "g_act_hardshrink": "jump",
-    "g_act_sign": "jump",
-    "g_act_threshold_disc": "jump",
-    "g_act_square": "slope",
-    "g_act_glu": "product of two signals",
-    "h_rmsnorm": "slope",
-    "h_normalize_l2": "division",
-    "h_lppool2": "slope",
-}
-
-
-def test_exported_activations(shared_data):
-    """Families a to g: imported and equal to ONNX Runtime, or refused with the true reason."""
-    seen = 0
-    for path in sorted((shared_data / "exports").glob("[a-g]_*.onnx")):
-        name = path.name.split("__")[0]
-        if name in REFUSALS:
-            with pytest.raises(UnsupportedModel, match=REFUSALS[name]):
-                load(path)
-            continue
-        graph = load(path)
-        count = channels(prepare(graph))
-        size = graph.input_size
-        if any(
-            word in name.lower() for word in ("maxmin", "householder", "groupsort2", "view_sort", "g2_sort", "lnets")
-        ):
-            assert count == (size if name == "a_deel_MaxMin_fc" else size // 2), name
-        seen += 1
-    assert seen == 105

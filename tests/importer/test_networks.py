@@ -1,4 +1,4 @@
-"""Networks of others: every file equals ONNX Runtime (`load` compares) or is refused with its reason."""
+"""Networks of others: every file equals ONNX Runtime at seeded points, or is refused with its reason."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import re
 import time
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import pytest
 
+import lipcert
 from lipcert.errors import UnsupportedModel
+from lipcert.graph import build as nn
+from lipcert.graph.evaluate import forward
 from lipcert.graph.linear_maps import Convolution, Dense
-from lipcert.graph.nodes import Affine
+from lipcert.graph.nodes import Affine, Graph
 from lipcert.importer import load
 
 SIZES = {
@@ -54,12 +59,43 @@ REFUSED = {
 }
 
 
+# families a to f: the name of the activation, and its channels for n numbers
+GROUPS = {
+    r"a_deel_LPReLU": (r"\d+ LeakyReLU", lambda n: 0),  # its slope is 1
+    r"a_deel_MaxMin": (r"\d+ ReLU", lambda n: n),  # relu(x) and relu(−x)
+    r"[abc]_.*(GroupSort2|sort_desc|lnets|maxmin)": (r"\d+ MaxMin pairs", lambda n: n // 2),
+    r"[de]_.*(g2_|[Gg]roup[Ss]ort2|maxmin)": (r"\d+ MaxMin pairs", lambda n: n // 2),
+    r"[af]_.*[Hh]ouse[Hh]older": (r"\d+ Householder reflections of 2", lambda n: n // 2),
+    r"a_deel_GroupSort4|d_.*(g4|unflatten)": (r"\d+ GroupSort groups of 4", lambda n: 5 * n // 4),
+    r"d_.*g5": (r"\d+ GroupSort groups of 5", lambda n: 9 * n // 5),
+    r"a_deel_FullSort": (r"1 GroupSort group of 8", lambda n: 19),
+    r"d_.*(g20|full)": (r"1 GroupSort group of 20", lambda n: 19),
+}
+
+
+def compare(path: Path, graph: Graph) -> None:
+    """The graph in float64 against ONNX Runtime, as users run it, at points of three sizes."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 4
+    session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
+    (info,) = session.get_inputs()
+    shape = [d if isinstance(d, int) else 1 for d in info.shape]
+    dtype = np.float64 if "double" in info.type else np.float32
+    rng = np.random.default_rng(7)
+    for scale in (0.3, 1.0, 4.0):
+        x = (scale * rng.standard_normal(shape)).astype(dtype)
+        theirs = np.asarray(session.run(None, {info.name: x})[0], dtype=np.float64).ravel()
+        ours = forward(graph, x.astype(np.float64).ravel())
+        assert np.abs(ours - theirs).max() <= 1e-5 * (1.0 + np.abs(theirs).max()), path.name
+
+
 def test_networks(shared_data: Path) -> None:
     files = {path.stem: path for path in (shared_data / "onnx").glob("*.onnx")}
     assert set(files) == set(SIZES)
     for name, path in files.items():
-        graph = load(path)
+        graph = load(path, check=False)
         assert (graph.input_size, graph.output_size) == SIZES[name], name
+        compare(path, graph)
 
 
 def test_exports(shared_data: Path) -> None:
@@ -69,12 +105,41 @@ def test_exports(shared_data: Path) -> None:
     for path in files:
         pattern = next((p for p in REFUSED if re.match(p, path.name)), None)
         if pattern is None:
-            load(path)
+            compare(path, load(path, check=False))
         else:
             with pytest.raises(UnsupportedModel, match=REFUSED[pattern]):
                 load(path)
             used.add(pattern)
     assert used == set(REFUSED)
+
+
+def test_group_activations_are_named_and_cost_what_they_should(shared_data: Path) -> None:
+    files = sorted((shared_data / "exports").glob("[a-f]_*.onnx"))
+    assert len(files) == 65
+    used = set()
+    for path in files:
+        pattern = next(p for p in GROUPS if re.match(p, path.name))
+        used.add(pattern)
+        name, count = GROUPS[pattern]
+        summary = load(path, check=False).summary()
+        assert re.fullmatch(name, ", ".join(summary.activations)), (path.name, summary.activations)
+        assert summary.channels == count(summary.inputs), path.name
+    assert used == set(GROUPS)
+    for path in (*(shared_data / "onnx").glob("*hh_*"), *(shared_data / "exports").glob("l_deel_HouseHolder*")):
+        assert load(path, check=False).summary().activations == ("4 Householder reflections of 2",)
+
+
+@pytest.mark.parametrize("pattern", ["a_deel_[GFH]*_fc", "[b-e]_*_fc", "f_*_fc"])
+def test_group_activations_behind_an_orthogonal_matrix_have_bound_one(shared_data: Path, pattern: str) -> None:
+    files = sorted((shared_data / "exports").glob(f"{pattern}__dynamo_op20.onnx"))
+    assert len(files) >= 4
+    for path in files:
+        graph = load(path, check=False)
+        n = graph.input_size
+        rotation = nn.linear(np.linalg.qr(np.random.default_rng(3).standard_normal((n, n)))[0])
+        bound = lipcert.bound(nn.sequential(rotation, graph), lower=False)
+        # the vectors of the reflections are rounded to float32
+        assert bound.upper == pytest.approx(2.0 if "_k2_" in path.name else 1.0, rel=1e-6), path.name
 
 
 def test_convolutions_stay_convolutions(shared_data: Path) -> None:
