@@ -26,7 +26,7 @@ docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 notebooks: $(VENV)/.notebooks
-	$(BIN)/jupyter execute notebooks/*.ipynb
+	$(BIN)/python notebooks/run.py
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/startup.py
