@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from lipcert.arrays import Array
 
 _NEWTON_STEPS = 200
+_HALVINGS = 12
+_PLAIN = 0.05
 _RESIDUAL = 1e-11
 
 
@@ -201,7 +203,11 @@ def record(graph: Graph, inputs: Sequence[Array]) -> Tape:
 
 
 def solve(node: FixedPoint, parameters: list[Array]) -> Tape:
-    """The tape of the cell at s = cell(s, p): semismooth Newton, half a plain iteration where it does not descend."""
+    """The tape of the cell at s = cell(s, p): semismooth Newton with step halving on the residual.
+
+    Where the Jacobian is regular the Newton direction shortens the residual; at a kink, where it may not, a small part
+    of a plain iteration leads on.
+    """
     samples = parameters[0].shape[1]
     s = np.zeros((node.size, samples))
     tape = record(node.cell, [s, *parameters])
@@ -215,14 +221,14 @@ def solve(node: FixedPoint, parameters: list[Array]) -> Tape:
         for k in open_samples.tolist():
             system = np.eye(node.size) - state_jacobian(tape, k)
             step[:, k] = np.linalg.lstsq(system, residual[:, k], rcond=None)[0]
-        trial = s + step
-        following = record(node.cell, [trial, *parameters])
-        following_residual = following.output - trial
-        worse = np.linalg.norm(following_residual, axis=0) > np.linalg.norm(residual, axis=0)
-        if worse.any():
-            trial[:, worse] = s[:, worse] + 0.5 * residual[:, worse]
+        for halvings in range(_HALVINGS + 1):
+            trial = s + step
             following = record(node.cell, [trial, *parameters])
             following_residual = following.output - trial
+            worse = np.linalg.norm(following_residual, axis=0) > np.linalg.norm(residual, axis=0)
+            if not worse.any() or halvings == _HALVINGS:
+                break
+            step[:, worse] = (0.5 * step if halvings < _HALVINGS - 1 else _PLAIN * residual)[:, worse]
         s, tape, residual = trial, following, following_residual
     raise NotCertified(
         f"the fixed point was not found in {_NEWTON_STEPS} Newton steps",

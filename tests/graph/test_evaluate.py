@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,18 @@ def test_fixed_point_is_one() -> None:
     s = forward(graph, x)
     assert s == pytest.approx(np.maximum(W @ s + x + b[:, None], 0), abs=1e-9)
     assert (s > 0).any()
+
+
+@pytest.mark.parametrize(("kind", "phi"), [("relu", lambda z: np.maximum(z, 0.0)), ("tanh", np.tanh)])
+def test_fixed_points_of_monotone_layers(kind: str, phi: Callable[[np.ndarray], np.ndarray]) -> None:
+    # ‖W‖ near 10, where plain iterations diverge; W + Wᵀ ≺ 2I, so that there is one solution
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        A, B = 0.3 * rng.standard_normal((8, 8)), 3.0 * rng.standard_normal((8, 8))
+        W, U, b = 0.9 * np.eye(8) - A.T @ A + B - B.T, rng.standard_normal((8, 4)), rng.standard_normal(8)
+        x = 2.0 * rng.standard_normal((4, 40))
+        s = forward(nn.sequential(nn.fixed_point(W, U, b, nn.activation(kind))), x)
+        np.testing.assert_allclose(phi(W @ s + U @ x + b[:, None]), s, atol=1e-9)
 
 
 def test_missing_fixed_point() -> None:
