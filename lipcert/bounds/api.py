@@ -16,7 +16,7 @@ from lipcert.bounds.types import Bound, OutputBound
 from lipcert.certificates import Prover
 from lipcert.constraints.multipliers import Multipliers, Tie
 from lipcert.errors import InvalidRequest, LipcertError, NotCertified
-from lipcert.graph.nodes import Graph
+from lipcert.graph.nodes import FixedPoint, Graph
 from lipcert.graph.prepare import prepare
 from lipcert.graph.selection import Selection
 from lipcert.graph.summary import channels
@@ -276,8 +276,21 @@ def _prove(
         # of the network as it is written: a comparator's factor is more than its share of the sort's
         return replace(best, product=job_for("blocks").product, notes=tuple(notes))
     if failure is not None:
-        raise failure
+        raise _explained(failure, graph)
     raise NotCertified("no bound could be proven", advice="; ".join(notes))
+
+
+def _explained(failure: LipcertError, graph: Graph) -> LipcertError:
+    """The failure; of an implicit network, for which a bound and well-posedness are one proof, what it means there."""
+    layers = [node for _, node in graph.walk() if isinstance(node, FixedPoint)]
+    if not layers or not isinstance(failure, NotCertified):
+        return failure
+    return NotCertified(
+        f"well-posedness could not be certified, so there is no bound: {failure.what}",
+        where=next((node.name for node in layers if node.name), "the implicit layer"),
+        advice="its equation may have no solution or several; it has one for ‖W‖ < 1 and 1-Lipschitz activations, and for "
+        "W + Wᵀ ≺ 2I and slopes in [0, 1]",
+    )
 
 
 def _with_room(prover: Prover, job: Job, proposal: Proposal) -> Certificate | None:
