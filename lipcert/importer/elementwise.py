@@ -568,28 +568,33 @@ class Elementwise:
 
     def _softplus_threshold(self, t: Lanes, d: Lanes, name: str) -> int | None:
         """[βx > θ]·s(x − softplus(βx)/β), θ ≥ 15, which is below 4e-7·s/β: taken as zero."""
-        soft = next((k for k in d.terms if self._of(k[0], "softplus")), None)
-        line = next((k for k in d.terms if k is not soft), None)
-        switch = t.single()
-        if soft is None or line is None or len(d.terms) != 2 or switch is None:
-            return None
-        node: Any = self.builder.nodes[soft[0]]
-        argument = _taken(resolve(self.builder, node.parents[0]), soft[1])
-        inner, beta = argument.single(), node.parameters["beta"]
-        if inner is None or not (beta == beta[0]).all() or not (_same_lane(inner, line) and _same_lane(inner, switch)):
-            return None
-        # the argument of softplus where the switch is
-        theta = beta[0] * (argument.shift - inner[2] * t.shift / switch[2])
-        rate = beta[0] * inner[2]
-        if (
-            (switch[2] * rate > 0).all()
-            and np.allclose(-soft[2] * inner[2], line[2], rtol=_TOLERANCE)
-            and np.allclose(d.shift * inner[2], line[2] * argument.shift, rtol=_TOLERANCE, atol=_TOLERANCE)
-            and (theta >= 15.0).all()
-        ):
+        for soft in (term for term in d.terms if self._of(term[0], "softplus")):
+            node: Any = self.builder.nodes[soft[0]]
+            x = _taken(resolve(self.builder, node.parents[0]), soft[1])
+            beta = np.broadcast_to(node.parameters["beta"], (node.size,))[soft[1]]
+            # above the threshold the branch is x, and so are softplus and, up to a factor, the switch
+            others = Lanes(tuple(term for term in d.terms if term is not soft), d.shift)
+            X, T, L = (lanes.rows(self.builder)[:, 1:] for lanes in (x, t, others))
+            size = np.asarray(X.multiply(X).sum(axis=1)).ravel()
+            if not size.all():
+                continue
+            scale = np.asarray(T.multiply(X).sum(axis=1)).ravel() / size
+            if not (scale > 0).all():
+                continue
+            theta = beta * (x.shift - t.shift / scale)
+            largest = abs(X).max(axis=1).toarray().ravel()
+            apart = np.maximum(
+                abs(T - sp.diags_array(scale) @ X).max(axis=1).toarray().ravel() / (scale * largest),
+                abs(L + sp.diags_array(soft[2]) @ X).max(axis=1).toarray().ravel() / (np.abs(soft[2]) * largest),
+            ).max()
+            level = np.abs(d.shift + soft[2] * x.shift) / np.abs(soft[2])
+            if apart > _TOLERANCE or not (theta >= 15.0).all() or (level > _TOLERANCE * (1.0 + np.abs(x.shift))).any():
+                continue
+            jump = float((np.abs(soft[2]) / beta * np.exp(-theta)).max())
+            rounded = f" and, by rounded constants, {apart:.1e} relative" if apart or level.any() else ""
             self._idealise(
                 f"{name}: softplus is taken in place of the identity above its threshold, where they differ by at most "
-                f"{float((np.abs(line[2] / rate) * np.exp(-theta)).max()):.1e}"
+                f"{jump:.1e}{rounded}"
             )
             return -1
         return None

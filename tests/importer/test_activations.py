@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -303,6 +304,43 @@ def test_refused_with_the_true_reason(tmp_path, reason, nodes):
     with pytest.raises(UnsupportedModel, match=f"{reason}|CELU needs") as caught:
         load(save(tmp_path, nodes, [1, 4], CONSTANTS))
     assert "node" in str(caught.value)
+
+
+def softplus_of_a_sum(tmp_path, beta, threshold, branch="h"):
+    """softplus(β(x + tanh(Wx)))/β with PyTorch's switch to the identity, or to `branch`, above the threshold."""
+    constants = {
+        "W": np.random.default_rng(0).standard_normal((4, 4)).astype(np.float32),
+        "beta": f32(beta),
+        "threshold": f32(threshold),
+        "off": f32(1.001),
+    }
+    nodes = [
+        node("MatMul", "x", "W", out="wx"),
+        node("Tanh", "wx", out="t"),
+        node("Add", "x", "t", out="h"),
+        node("Mul", "h", "off", out="scaled"),
+        node("Mul", "h", "beta", out="bh"),
+        node("Softplus", "bh", out="s"),
+        node("Div", "s", "beta", out="sp"),
+        node("Greater", "bh", "threshold", out="m"),
+        node("Where", "m", branch, "sp"),
+    ]
+    return save(tmp_path, nodes, [1, 4], constants)
+
+
+@pytest.mark.parametrize(("beta", "threshold"), [(1.0, 20.0), (2.0, 20.0), (0.7, 16.0), (1.0, 100.0)])
+def test_softplus_with_a_threshold_on_a_sum(tmp_path, beta, threshold):
+    graph = load(softplus_of_a_sum(tmp_path, beta, threshold))
+    assert sorted(kinds(graph)) == ["softplus", "tanh"]
+    (text,) = (line for line in graph.idealisations if "threshold" in line)
+    jump = float(re.search(r"at most (\S+?e[-+]\d+)", text)[1])
+    assert jump == pytest.approx(np.log1p(np.exp(-threshold)) / np.float32(beta), rel=0.05)
+
+
+@pytest.mark.parametrize(("threshold", "branch"), [(5.0, "h"), (20.0, "scaled"), (20.0, "x")])
+def test_softplus_with_a_threshold_that_jumps_is_refused(tmp_path, threshold, branch):
+    with pytest.raises(UnsupportedModel, match="jump"):
+        load(softplus_of_a_sum(tmp_path, 1.0, threshold, branch))
 
 
 def householder(angles):
