@@ -37,6 +37,10 @@ ITERATION_LIMIT = 100
 BLOCK = 128
 LANCZOS_STEPS = 60
 START_MARGIN = 1.5
+ROOM = 0.1
+"""The smallest eigenvalue of A that the start should have."""
+LAG = 0.1
+"""tau may run ahead of the primal infeasibility by this factor."""
 SMALL = 400
 """Rows of A, and"""
 WIDE = 1200
@@ -326,9 +330,33 @@ def starting_point(form: TransposedForm, lam: Array | None = None) -> Array | No
         Q[own] = 0.0
         Q[:, own] = 0.0
     theta = np.where(outputs, y, 1.0 / y)
+    if not given and form.variables:
+        theta = _away_from_the_boundary(form, theta)
     if outputs.any():
         # scaling theta leaves A ≻ 0
         theta *= np.sqrt(np.sum(form.inverse / theta) / (form.linear @ theta)) if inputs.any() else 1e-12
+    return theta
+
+
+def _away_from_the_boundary(form: TransposedForm, theta: Array) -> Array:
+    """theta with every level's part divided by a factor for each level behind it: the smallest that leaves enough room.
+
+    This divides the blocks of B below the diagonal by the root of the factor or more, and nothing else.
+    """
+    constant = form.row < 0
+    depth = np.zeros(form.variables)
+    levels = _levels(form)[::-1]
+    for k, (level, _) in enumerate(levels):
+        depth[level] = k + 1.0
+    depth[form.inverse > 0] = len(levels) + 1.0
+    depth[form.linear > 0] = 0.0
+    for exponent in (0.0, *(0.01 * 2.0**k for k in range(12))):
+        trial = theta * np.exp(-exponent * depth)
+        B = form.W * np.sqrt(trial[form.column])
+        B /= np.sqrt(form.diagonal(trial))[:, None]
+        A = blas.dsyrk(-1.0, B, beta=1.0, c=(1.0 - ROOM) * np.eye(form.size, order="F"), lower=1, overwrite_c=1)
+        if not lapack.dpotrf(A, lower=1, overwrite_a=1)[1]:
+            return trial
     return theta
 
 
@@ -597,9 +625,11 @@ class Search:
         self.iterations = 0
         self.X: Array | None = None
         self.theta = theta
+        self.homogeneous = not form.linear.any()
 
     def run(self) -> Status:
         """Iterate until the gap is closed or a limit is reached."""
+        form = self.form
         point = Point.at(self.shape, self.theta)
         if point is None:
             return Status.STALLED
@@ -610,15 +640,15 @@ class Search:
             self.X, self.theta = X, point.theta
             XB = self.shape.times(X, point.B)
             image = self.shape.adjoint(np.diag(X), point.B, XB)
-            gradient, curvature = self.objective(point.theta)
-            previous = self.gap
+            gradient, hessian = self.objective(point.theta)
+            gap, value = self.gap, form.objective(self.best)
             tau = self.measure(point, X, XB, gradient, image)
-            idle = 0 if self.gap < 0.9 * previous else idle + 1
+            idle = 0 if self.gap < 0.9 * gap or form.objective(self.best) < 0.9 * value else idle + 1
             self.report()
             status = self.finished(idle)
             if status is not None:
                 return status
-            factor = self.factor(schur_complement(point, X, XB), curvature)
+            factor = self.factor(schur_complement(point, X, XB), hessian)
             del XB
             if factor is None:
                 return Status.STALLED
@@ -633,7 +663,7 @@ class Search:
             if not (np.isfinite(delta).all() and np.isfinite(dX).all()):
                 return Status.STALLED
             primal, dual = self.step_lengths(point, LX, delta, dX)
-            sigma = self.centring(tau, delta, gradient, curvature, image, min(1.0, primal), min(1.0, dual))
+            sigma = self.centring(tau, delta, gradient, hessian, image, min(1.0, primal), min(1.0, dual))
 
             # corrector: dX = sigma tau S − X − (X dA + dX_a dA_a) S, symmetrised
             second = dX @ MS
@@ -658,6 +688,10 @@ class Search:
             if following is None:
                 return Status.STALLED
             point, X, LX = following
+            if self.homogeneous:
+                stretch = form.objective(point.theta) / form.objective(self.theta)
+                X *= stretch**2
+                LX *= stretch
             self.iterations += 1
 
     def initial_gram(self, point: Point) -> Array:
@@ -666,10 +700,17 @@ class Search:
         inputs = self.form.inverse > 0
         return point.S * (np.sum(self.form.inverse / point.theta) / -np.sum(image[inputs]))
 
-    def objective(self, theta: Array) -> tuple[Array, Array]:
-        """First and second derivative in delta = dtheta/theta."""
+    def objective(self, theta: Array) -> tuple[Array, tuple[Array, Array]]:
+        """Gradient and Hessian diag(c) − u uᵀ, as (c, u), in delta = dtheta/theta.
+
+        Without linear part the harmonic mean 1/f of f = Σ inverse/theta is maximised in place of minimising f: it is
+        concave, and linear along rays, so that Newton's method needs no small steps far from the optimum. The
+        derivatives are those of −f₀²/f at f₀ = f, which rescales X whenever f changes.
+        """
         inverse = self.form.inverse / theta
-        return self.form.linear * theta - inverse, 2.0 * inverse
+        gradient = self.form.linear * theta - inverse
+        u = inverse * np.sqrt(2.0 / inverse.sum()) if self.homogeneous else np.zeros_like(inverse)
+        return gradient, (2.0 * inverse, u)
 
     def measure(self, point: Point, X: Array, XB: Array, gradient: Array, image: Array) -> float:
         """Update `best` and `gap`; returns tau = ⟨X, A⟩/size."""
@@ -708,10 +749,13 @@ class Search:
             return Status.TIME_LIMIT
         return Status.STALLED if idle > 30 else None
 
-    def factor(self, schur: Array, curvature: Array) -> tuple[Array, bool] | None:
-        """The Cholesky factor of the Schur complement with the objective's curvature, or None."""
+    def factor(self, schur: Array, hessian: tuple[Array, Array]) -> tuple[Array, bool] | None:
+        """The Cholesky factor of the Schur complement with the objective's Hessian, or None."""
+        curvature, u = hessian
         diagonal = np.einsum("ii->i", schur)
         diagonal += curvature
+        (curved,) = np.nonzero(u)
+        schur[np.ix_(curved, curved)] -= np.outer(u[curved], u[curved])
         scale = diagonal.copy()
         for shift in (0.0, 1e-15, 1e-13, 1e-11):
             diagonal[:] = scale * (1.0 + shift)
@@ -736,17 +780,27 @@ class Search:
         return primal, min(dual, -1.0 / lowest) if lowest < 0 else dual
 
     def centring(
-        self, tau: float, delta: Array, gradient: Array, curvature: Array, image: Array, primal: float, dual: float
+        self,
+        tau: float,
+        delta: Array,
+        gradient: Array,
+        hessian: tuple[Array, Array],
+        image: Array,
+        primal: float,
+        dual: float,
     ) -> float:
-        """Mehrotra's sigma: (tau after the affine step / tau)^2 or ^3.
+        """Mehrotra's sigma: (tau after the affine step / tau)^2 or ^3, but no tau far below the primal infeasibility.
 
-        ⟨X, dA⟩ = F*(X)ᵀ delta; dX = −X − X dA S gives ⟨dX, A⟩ = −⟨X, A⟩ − ⟨X, dA⟩ and ⟨dX, dA⟩ = −⟨X, dA⟩ − deltaᵀ O delta.
+        With a tau that runs ahead of the infeasibility the iterates would end at the boundary. ⟨X, dA⟩ = F*(X)ᵀ delta;
+        dX = −X − X dA S gives ⟨dX, A⟩ = −⟨X, A⟩ − ⟨X, dA⟩ and ⟨dX, dA⟩ = −⟨X, dA⟩ − deltaᵀ O delta.
         """
+        curvature, u = hessian
         slope = image @ delta
-        quadratic = -(gradient @ delta) - curvature @ delta**2
+        quadratic = -(gradient @ delta) - curvature @ delta**2 + (u @ delta) ** 2
         change = primal * (-tau * self.form.size - slope) + dual * slope + primal * dual * (-slope - quadratic)
         ratio = float(np.clip(1.0 + change / (tau * self.form.size), 1e-6, 1.0))
-        return ratio ** (2 if min(primal, dual) < 0.7 else 3)
+        infeasibility = float(np.abs(gradient - image).sum()) / (tau * self.form.size)
+        return max(ratio ** (2 if min(primal, dual) < 0.7 else 3), min(1.0, LAG * infeasibility))
 
     def advance(
         self, X: Array, delta: Array, dX: Array, primal: float, dual: float
