@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from lipcert.arrays import Array
+    from lipcert.bounds.guide import Guide
     from lipcert.bounds.lower import LowerBound
     from lipcert.bounds.product import NormProduct
     from lipcert.certificates import Certificate
@@ -161,7 +162,7 @@ def bound(
     status = proposal.status
     if lower:
         try:
-            found = _lower_bounds(graph, selection, norm_in, norm_out, request, proposal.directions)
+            found = _lower_bounds(graph, selection, norm_in, norm_out, request, proposal.guide)
         except KeyboardInterrupt:
             # the upper bound is proven by now and must not be lost
             status = Status.INTERRUPTED
@@ -191,6 +192,7 @@ def bound(
         each=each,
         trace=tuple(trace),
         notes=proven.notes,
+        proposed=proposal.claim,
         witness=max(found, key=lambda item: item.value) if found else None,
         model=name,
         sha256=digest,
@@ -355,7 +357,7 @@ def _lower_bounds(
     norm: Norm,
     output_norm: Norm,
     request: _Request,
-    directions: Array | None,
+    guide: Guide | None,
 ) -> list[LowerBound]:
     """One lower bound for all outputs together, or one for each selected functional."""
     from lipcert.bounds.lower import lower_bound
@@ -363,6 +365,6 @@ def _lower_bounds(
     targets = [graph] if selection.joint else [Selection((label,)).apply(graph) for label in selection.labels]
     share = request.lower_seconds / len(targets)
     return [
-        lower_bound(target, norm, output_norm, data=request.data, directions=directions, time_limit=share)
+        lower_bound(target, norm, output_norm, data=request.data, guide=guide, time_limit=share)
         for target in targets
     ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lipcert.bounds.guide import Guide
 from lipcert.bounds.product import NormProduct, norm_product
 from lipcert.constraints.interconnection import Interconnection, lower
 from lipcert.constraints.multipliers import Multipliers, Tie, tie_groups
@@ -17,7 +18,7 @@ from lipcert.graph.nodes import Activation
 from lipcert.norms import Norm
 from lipcert.sdp.many import solve_all
 from lipcert.sdp.outcome import Outcome, SolverOptions, Status
-from lipcert.sdp.problem import Problem, compress_inputs, decompress, subproblems
+from lipcert.sdp.problem import Problem, compress_inputs, subproblems
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array
@@ -78,8 +79,12 @@ class Proposal:
         What made them.
     status, gap, iterations
         As `Outcome`, the worst over the cases; iterations added up.
-    directions
-        (inputs, k): promising input directions for the lower bound, from the Gram matrix, or None.
+    guide
+        Promising increments for the lower bound, from the Gram matrix, or None.
+    message
+        The solver's own words.
+    claim
+        The bound that the multipliers stand for if they are feasible, the largest over the cases, or None.
     """
 
     cases: tuple[Multipliers, ...]
@@ -88,8 +93,9 @@ class Proposal:
     status: Status
     gap: float | None
     iterations: int | None
-    directions: Array | None = None
+    guide: Guide | None = None
     message: str = ""
+    claim: float | None = None
 
 
 def _applies(job: Job) -> str | None:
@@ -173,7 +179,7 @@ def _with_matrices(job: Job, tie: Tie) -> Proposal:
             )
         parts = problem.split(outcome.y)
         cases.append(Multipliers(parts.lam[variable], parts.mu, parts.nu))
-    return summarise(cases, tie.value, job.solver, outcomes, input_directions(job, problems, outcomes))
+    return summarise(cases, tie.value, job.solver, outcomes, _guide(job, problems, outcomes))
 
 
 def summarise(
@@ -181,7 +187,7 @@ def summarise(
     method: str,
     solver: str,
     outcomes: Sequence[Outcome],
-    directions: Array | None = None,
+    guide: Guide | None = None,
 ) -> Proposal:
     """A proposal from the outcomes of its subproblems: the worst status and gap, all iterations."""
     worst = max(outcomes, key=lambda outcome: list(Status).index(outcome.status))
@@ -193,25 +199,17 @@ def summarise(
         worst.status,
         max(gaps) if gaps else None,
         sum(outcome.iterations for outcome in outcomes),
-        directions,
+        guide,
         worst.message,
+        max(outcome.bound for outcome in outcomes),
     )
 
 
-def input_directions(job: Job, problems: Sequence[Problem], outcomes: Sequence[Outcome]) -> Array | None:
-    """Leading eigenvectors of the input block of the Gram matrices, as columns in input space."""
-    columns = []
-    for problem, outcome in zip(problems, outcomes, strict=True):
-        if outcome.gram is None or job.norm is Norm.L1:
-            continue
-        block = outcome.gram[problem.channels :, problem.channels :][: job.system.inputs, : job.system.inputs]
-        if not np.isfinite(block).all():
-            continue
-        vectors = np.linalg.eigh(block)[1][:, ::-1][:, :3]
-        if vectors.shape[0] < job.system.inputs:
-            vectors = decompress(problem, vectors)
-        columns.append(vectors)
-    return np.hstack(columns) if columns else None
+def _guide(job: Job, problems: Sequence[Problem], outcomes: Sequence[Outcome]) -> Guide | None:
+    # a coordinate alone (ℓ1) is its own direction, and the vertices of its ball are few
+    if job.norm is Norm.L1:
+        return None
+    return Guide.from_gram(job.system.groups, job.system.inputs, zip(problems, outcomes, strict=True))
 
 
 def propose_product(job: Job) -> Proposal:

@@ -55,6 +55,8 @@ class Bound:
         How the solver ended.
     relative_gap
         Duality gap of the solver relative to its objective, or None.
+    proposed
+        The value of the solver's multipliers before the proof, for comparison: it is no bound. None without a solver.
     iterations
         Iterations of the solver, or None.
     seconds
@@ -100,6 +102,7 @@ class Bound:
     each: tuple[OutputBound, ...] = ()
     trace: tuple[Progress, ...] = ()
     notes: tuple[str, ...] = ()
+    proposed: float | None = None
     witness: LowerBound | None = None
     model: str = ""
     sha256: str = ""
