@@ -51,4 +51,4 @@ $(VENV)/.%: pyproject.toml | $(VENV)/pyvenv.cfg
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist site *.egg-info
+	rm -rf $(VENV) build dist site .cache *.egg-info

@@ -1,10 +1,13 @@
-"""The generated parts of the documentation are up to date."""
+"""The generated parts of the documentation are up to date, and the site builds."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -14,3 +17,16 @@ def test_generated_parts_are_up_to_date() -> None:
         [sys.executable, "docs/generate.py", "--check"], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    for package in ("mkdocs", "mkdocstrings", "mkdocs_jupyter"):
+        pytest.importorskip(package)
+    result = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path / "site"],
+        cwd=ROOT, capture_output=True, text=True, timeout=200, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    for page in ("index.html", "theory/index.html", "api/index.html", "notebooks/01_quick_start/index.html"):
+        assert (tmp_path / "site" / page).stat().st_size > 5000

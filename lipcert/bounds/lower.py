@@ -13,21 +13,23 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy.sparse as sp
 
 from lipcert.bounds.operator_norm import ascend, dense_norms
 from lipcert.errors import InvalidRequest, LipcertError
 from lipcert.graph import balls
 from lipcert.graph.evaluate import Tape, record
-from lipcert.graph.linear_maps import Index, identity
+from lipcert.graph.linear_maps import Index, LinearMap, Sparse, identity
 from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph
 from lipcert.graph.prepare import prepare
 from lipcert.norms import Norm
 from lipcert.sdp.outcome import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
-    from lipcert.arrays import Array, IntArray
+    from lipcert.arrays import Array, BoolArray, IntArray
+    from lipcert.bounds.guide import Guide
 
 _DENSE_SWEEPS = 32
 """Jacobians with up to this many rows or columns are formed; larger ones are only applied."""
@@ -40,6 +42,10 @@ _SMALL = 1000
 _CROWD = 8
 """Starting points for each child of a generation, where Jacobians have at most _SMALL entries."""
 _JITTER = 1e-9
+_AIMING = 0.2
+"""The part of the time for points that the guide aims at, and"""
+_AIMS = 6
+"""steps for each of its increments."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +87,7 @@ def lower_bound(
     output_norm: object = None,
     *,
     data: Array | None = None,
-    directions: Array | None = None,
+    guide: Guide | None = None,
     time_limit: float = 2.0,
     seed: int = 0,
     progress: Callable[[Progress], None] | None = None,
@@ -96,8 +102,8 @@ def lower_bound(
         1, 2 or 'inf'; the output's is the input's unless given.
     data
         Points (inputs, samples) to start from besides random ones.
-    directions
-        Promising input directions (inputs, k), such as leading eigenvectors of the Gram matrix of the SDP.
+    guide
+        Promising increments, from the Gram matrix of the semidefinite program.
     time_limit
         Seconds for the search and the proof. One proof is always finished.
     seed
@@ -108,7 +114,7 @@ def lower_bound(
     Raises
     ------
     InvalidRequest
-        If `data` or `directions` do not fit the network.
+        If `data` or `guide` do not fit the network.
 
     Examples
     --------
@@ -119,13 +125,13 @@ def lower_bound(
     """
     p = Norm.parse(norm)
     q = p if output_norm is None else Norm.parse(output_norm)
-    for name, columns in (("data", data), ("directions", directions)):
+    for name, columns in (("data", data), ("directions", None if guide is None else guide.directions)):
         if columns is not None and (columns.ndim != 2 or columns.shape[0] != graph.input_size):
             raise InvalidRequest(f"{name} of shape {columns.shape} for a network of {graph.input_size} inputs")
     started = time.perf_counter()
     # a proof costs about a microsecond an entry
     proof = min(0.5 * time_limit, 0.02 + 1.5e-6 * _entries(graph))
-    search = _Search(graph, p, q, np.random.default_rng(seed), data, directions)
+    search = _Search(graph, p, q, np.random.default_rng(seed), data, guide)
     with np.errstate(all="ignore"):
         candidates = search.run(started, started + time_limit - proof, progress)
     best = LowerBound(0.0, None, "none")
@@ -203,10 +209,11 @@ class _Search:
         output_norm: Norm,
         rng: np.random.Generator,
         data: Array | None,
-        directions: Array | None,
+        guide: Guide | None,
     ) -> None:
         self.graph, self.p, self.q, self.rng = graph, norm, output_norm, rng
-        self.data, self.directions = data, directions
+        self.data, self.guide = data, guide
+        self.directions = None if guide is None else guide.directions
         self.n, self.m = graph.input_size, graph.output_size
         self.dense = min(self.n, self.m) <= _DENSE_SWEEPS and self.n * self.m <= _DENSE_ENTRIES
         implicit = any(isinstance(node, FixedPoint) for _, node in graph.walk())
@@ -221,6 +228,8 @@ class _Search:
         local = self._start(hall)
         if not self._switching or not local.values.size:
             return self._polished(local)
+        for points in self._aimed(started + _AIMING * (deadline - started)):
+            local = local.joined(self._measured(points, None))
         stalled = generation = 0
         while time.perf_counter() < deadline:
             begun = time.perf_counter()
@@ -305,6 +314,72 @@ class _Search:
         if hall.values.size and self.rng.random() < 0.3:
             points[:, 0] = hall.points[:, 0]
         return _Population(self.n).joined(self._measured(points, None))
+
+    @cached_property
+    def _switches(self) -> tuple[Graph, BoolArray] | None:
+        """The network with Q z as its output, and which channels switch at Q z = 0; None where the guide has other ones."""
+        if self.guide is None or any(isinstance(node, FixedPoint) for _, node in self.graph.walk()):
+            return None
+        graph = prepare(self.graph)
+        nodes = [node for _, node in graph.walk() if isinstance(node, Activation)]
+        forms = [node.record.normal_form(node.block, node.parameters) for node in nodes]
+        blocks = [
+            np.broadcast_to(form.Q, (node.blocks, *form.Q.shape[1:])) for node, form in zip(nodes, forms, strict=True)
+        ]
+        channels = [node.blocks * form.P.shape[2] for node, form in zip(nodes, forms, strict=True)]
+        rows = [Q.shape[0] * Q.shape[1] for Q in blocks]
+        if channels != rows or sum(rows) != self.guide.gains.shape[0] or not sum(rows):
+            return None
+        offsets = np.cumsum([0, *rows])
+        maps: list[LinearMap] = []
+        for at, Q in zip(offsets[:-1], blocks, strict=True):
+            count, q, size = Q.shape
+            column = np.broadcast_to(size * np.arange(count)[:, None, None] + np.arange(size), Q.shape)
+            filled = np.clip(np.arange(offsets[-1] + 1) - at, 0, count * q)
+            matrix = sp.csr_array((Q.ravel(), column.ravel(), size * filled), shape=(offsets[-1], count * size))
+            maps.append(Sparse(matrix))
+        probe = Affine(tuple(node.parent for node in nodes), tuple(maps), name="switches")
+        moduli = [np.full(r, node.record.is_modulus(node.block)) for node, r in zip(nodes, rows, strict=True)]
+        return Graph((*graph.nodes, probe), graph.inputs, len(graph.nodes)), np.concatenate(moduli)
+
+    def _aimed(self, deadline: float) -> Iterator[Array]:
+        """Points on the way to where the channels are switched as the guide says.
+
+        A modulus has s = sign(Q z), other activations are steepest near 0 and s = 1 there. Gauss–Newton steps on the
+        weighted distances to the nearest Q z that is switched right.
+        """
+        if self.guide is None or self._switches is None:
+            return
+        probe, modulus = self._switches
+        if probe.output_size * self.n > _PROBE_ENTRIES:
+            return
+        for k in range(self.guide.gains.shape[1]):
+            gain, weight = self.guide.gains[:, k], self.guide.weights[:, k]
+            chosen = np.flatnonzero(np.where(modulus, np.abs(gain) > 0.1, gain > 0.3))
+            x = self.rng.standard_normal(self.n) * self._radii(1)
+            for _ in range(_AIMS):
+                if not chosen.size or time.perf_counter() > deadline:
+                    return
+                try:
+                    tape = record(probe, [x[:, None]])
+                    G = self._rows(tape, np.arange(probe.output_size))[chosen]
+                except LipcertError:
+                    break
+                q = tape.output[chosen, 0]
+                margin = np.median(np.abs(q)) * 10.0 ** self.rng.uniform(-2.0, 0.0)
+                target = np.where(modulus[chosen], np.sign(gain[chosen]) * margin, 0.0)
+                wrong = np.where(modulus[chosen], q * target <= 0, np.abs(q) > margin)
+                reach = np.linalg.norm(G, axis=1)
+                # channels that are right should stay so
+                w = weight[chosen] * np.where(wrong, 1.0, 0.3) / np.where(reach > 0, reach, np.inf)
+                A, b = w[:, None] * G, w * np.where(wrong, target - q, 0.0)
+                H = A.T @ A
+                H[np.diag_indices_from(H)] += 1e-3 * np.trace(H) / self.n + np.finfo(float).tiny
+                step = np.linalg.solve(H, A.T @ b)
+                if not np.isfinite(step).all():
+                    break
+                yield x[:, None] + step[:, None] * np.array([0.5, 1.0, 1.5])
+                x = x + step
 
     def _children(self, parents: _Population) -> tuple[Array, Array]:
         """Moved copies of the parents, and their directions as first guesses."""

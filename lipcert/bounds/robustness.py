@@ -1,0 +1,586 @@
+"""Certified radii of a classifier from proven margins and proven Lipschitz bounds of margins.
+
+If y_c(x) − y_j(x) ≥ m and |Δ(y_c − y_j)| ≤ L‖Δx‖, the order of c and j cannot change within ‖Δx‖ < m/L. So the class c of x
+is certain within min_j m_j/L_cj (Tsuzuku, Sato, Sugiyama, NeurIPS 2018, arXiv 1802.04034, with one L for all pairs).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lipcert.bounds.api import DENSE_LIMIT, bound
+from lipcert.errors import InvalidRequest, MissingExtra, NotCertified
+from lipcert.graph import balls
+from lipcert.graph.nodes import Activation, Graph
+from lipcert.graph.prepare import prepare
+from lipcert.graph.selection import Selection
+from lipcert.graph.summary import channels
+from lipcert.norms import Norm
+from lipcert.samples import whole_labels
+from lipcert.sdp.outcome import Progress, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from numpy.typing import ArrayLike
+
+    from lipcert.arrays import Array, IntArray
+    from lipcert.bounds.types import Bound
+
+HEADS = ("softmax", "log_softmax", "sigmoid")
+"""Final activations that keep the order of the outputs; radii are computed on what goes into them."""
+MARGINS = ("auto", "pairs", "joint")
+
+_PRECISIONS = (64, 128, 256)
+_CHUNK = 64
+"""Samples that are evaluated together."""
+_SQRT2 = float(np.nextafter(np.sqrt(2.0), np.inf))
+_JOINT_SHARE = 0.25
+"""Part of the time limit for the bound of all outputs together."""
+
+
+@dataclass(frozen=True)
+class MarginBound:
+    """A proven Lipschitz bound of one margin.
+
+    Attributes
+    ----------
+    output
+        '3-5' for the margin y₃ − y₅ (and y₅ − y₃), '0' for a single output.
+    upper
+        The bound.
+    source
+        'pair' where it was bounded on its own, 'joint' where it is √2 times the bound of all outputs together.
+    """
+
+    output: str
+    upper: float
+    source: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry of the JSON list `margins`."""
+        return {"output": self.output, "upper": self.upper, "source": self.source}
+
+
+@dataclass(frozen=True, eq=False)
+class Robustness:
+    """Certified radii: within `radii[i]` of sample i, in the norm `norm`, the class of the network does not change.
+
+    Attributes
+    ----------
+    norm
+        The norm of the radii; their unit is that of the network's input.
+    predictions
+        (samples,) the class of each sample: the largest output, or for one output whether it is positive.
+    labels
+        (samples,) the true classes, or None.
+    radii
+        (samples,) proven and rounded down. Zero where the class is not the label, or where two outputs are too close to
+        tell; infinite where the network cannot change its class at all.
+    runners_up
+        (samples,) the class that limits the radius.
+    gaps
+        (samples,) the proven margin over that class, rounded down; zero where there is none.
+    margins
+        The Lipschitz bounds that the radii rest on.
+    bounds
+        The results behind them, with their certificates.
+    inputs, outputs
+        Sizes of the network.
+    head
+        The final activation that was left out, such as 'softmax', or ''.
+    status
+        How the search for the bounds ended.
+    seconds
+        Wall-clock time.
+    idealisations
+        Where the function that the radii are about differs from the file.
+    model, sha256
+        The file and its hash, where there is one.
+    """
+
+    norm: Norm
+    predictions: IntArray
+    labels: IntArray | None
+    radii: Array
+    runners_up: IntArray
+    gaps: Array
+    margins: tuple[MarginBound, ...]
+    bounds: tuple[Bound, ...]
+    inputs: int
+    outputs: int
+    head: str
+    status: Status
+    seconds: float
+    idealisations: tuple[str, ...] = ()
+    model: str = ""
+    sha256: str = ""
+    data: str = ""
+
+    @property
+    def accuracy(self) -> float | None:
+        """The part of the samples whose class is the label, or None without labels."""
+        return None if self.labels is None else float(np.mean(self.predictions == self.labels))
+
+    @property
+    def median(self) -> float:
+        """The median radius, misclassified samples included; the lower one of two middle values."""
+        return float(np.sort(self.radii)[(self.radii.size - 1) // 2])
+
+    def certified_accuracy(self, radius: float) -> float:
+        """The part of the samples whose class is the label for every change of norm at most `radius`.
+
+        Without labels: whose class cannot change.
+
+        Examples
+        --------
+        >>> from lipcert.graph import build as nn
+        >>> result = robustness(nn.sequential(nn.linear([[1.0], [-1.0]])), [[0.5], [2.0]], [0, 0])
+        >>> [result.certified_accuracy(r) for r in (0.1, 1.0, 3.0)]
+        [1.0, 0.5, 0.0]
+        """
+        return float(np.mean((self.radii > 0) & (self.radii >= radius)))
+
+    def curve(self) -> tuple[Array, Array]:
+        """Radii, ascending from 0, and the certified accuracy at each: it is constant up to the next."""
+        radii = np.unique(np.concatenate([[0.0], self.radii[np.isfinite(self.radii)]]))
+        return radii, np.array([self.certified_accuracy(r) for r in radii])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that `lipcert robustness --json` prints."""
+        labels: Sequence[int | None] = [None] * self.radii.size if self.labels is None else self.labels.tolist()
+        columns = (self.predictions.tolist(), self.radii.tolist(), self.runners_up.tolist(), self.gaps.tolist())
+        return {
+            "model": self.model,
+            "sha256": self.sha256,
+            "data": self.data,
+            "inputs": self.inputs,
+            "outputs": self.outputs,
+            "norm": str(self.norm),
+            "samples": int(self.radii.size),
+            "accuracy": self.accuracy,
+            "median_radius": self.median,
+            "verified": True,
+            "head": self.head or None,
+            "status": self.status.value,
+            "seconds": round(self.seconds, 3),
+            "idealisations": list(self.idealisations),
+            "margins": [item.to_dict() for item in self.margins],
+            "each": [
+                {"sample": i, "label": label, "prediction": c, "radius": r, "runner_up": j, "margin": m}
+                for i, (label, c, r, j, m) in enumerate(zip(labels, *columns, strict=True))
+            ],
+        }
+
+    def plot(self, ax: Any = None) -> Any:
+        """The certified accuracy over the radius.
+
+        Parameters
+        ----------
+        ax
+            A matplotlib Axes, or None for a new one.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Raises
+        ------
+        MissingExtra
+            If matplotlib is not installed.
+        """
+        try:
+            import matplotlib.pyplot as plt
+        except ImportError:
+            raise MissingExtra("matplotlib", "plot", purpose="a plot") from None
+        if ax is None:
+            _, ax = plt.subplots()
+        radii, accuracy = self.curve()
+        name = {"1": "ℓ1", "2": "ℓ2", "inf": "ℓ∞"}[str(self.norm)]
+        # the accuracy at a radius holds back to the radius before it
+        ax.step(np.append(radii, radii[-1]), 100.0 * np.append(accuracy, np.isinf(self.radii).mean()), where="pre")
+        what = "certified samples" if self.labels is None else "certified accuracy"
+        ax.set(xlabel=f"{name} radius, in units of the network's input", ylabel=f"{what} (%)", ylim=(0, 102))
+        ax.set_xlim(left=0.0)
+        return ax
+
+    def named(self, model: str, sha256: str, data: str) -> Robustness:
+        """The same result with the names of the files."""
+        return replace(self, model=model, sha256=sha256, data=data)
+
+
+def robustness(
+    model: Graph | str | Path,
+    X: ArrayLike,
+    labels: ArrayLike | None = None,
+    *,
+    norm: object = 2,
+    margins: str = "auto",
+    method: str = "auto",
+    solver: str = "auto",
+    tolerance: float = 1e-8,
+    time_limit: float | None = None,
+    form: str = "comparators",
+    jobs: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    solver_options: dict[str, object] | None = None,
+) -> Robustness:
+    """How far each sample can move, in every direction, before the network may change its class.
+
+    Parameters
+    ----------
+    model
+        A classifier, a graph or the path of an ONNX file: its class is the largest output; with one output, 1 where that is
+        positive and else 0. A final softmax, log-softmax or sigmoid is left out: it keeps the order of the outputs, and what
+        goes into it changes more evenly.
+    X
+        (samples, inputs), or one sample an entry of the first axis; in the units of the network's input.
+    labels
+        (samples,) the true classes; a sample that is not in its class has the radius 0. Without labels the radius is that of
+        the class that the network gives.
+    norm
+        2, 'inf' or 1: the norm of the radii.
+    margins
+        'pairs' bounds every margin that occurs on its own. 'joint' takes √2 times the bound of all outputs together, which
+        costs one program. 'auto' begins with the joint bound and bounds the margins that decide a radius, until no other one
+        can: the radii are the same as with 'pairs' but for rounding. Networks beyond the interior-point method stay with
+        the joint bound.
+    method, solver, tolerance, form, jobs, progress, solver_options
+        As in `lipcert.bound`.
+    time_limit
+        Seconds for all solvers together. Margins that were not reached by then have the joint bound.
+
+    Returns
+    -------
+    Robustness
+
+    Raises
+    ------
+    InvalidModel, UnsupportedModel
+        If a file cannot be read.
+    InvalidRequest
+        If the samples or labels do not fit the network.
+    NotCertified
+        If no bound could be proven.
+
+    Examples
+    --------
+    >>> from lipcert.graph import build as nn
+    >>> network = nn.sequential(nn.linear([[1.0, 0.0], [0.0, 1.0]]), nn.relu())
+    >>> result = robustness(network, [[3.0, 1.0], [0.0, 1.0]], labels=[0, 0])
+    >>> result.predictions, result.radii.round(4)
+    (array([0, 1]), array([1.4142, 0.    ]))
+    """
+    started = time.perf_counter()
+    graph, name, digest = _read(model)
+    p = Norm.parse(norm)
+    if margins not in MARGINS:
+        raise InvalidRequest(f"the margins {margins!r} are not known", advice=f"use {', '.join(MARGINS)}")
+    points = _points(X, graph)
+    logits, head = without_head(graph)
+    wanted = None if labels is None else _labels(labels, len(points), max(logits.output_size, 2))
+    predictions, gaps = proven_margins(logits, points, progress)
+    right = np.ones(len(points), dtype=bool) if wanted is None else predictions == wanted
+    search = _Search(
+        logits,
+        predictions[right],
+        gaps[right],
+        p,
+        {
+            "method": method,
+            "solver": solver,
+            "tolerance": tolerance,
+            "form": form,
+            "jobs": jobs,
+            "progress": progress,
+            "solver_options": solver_options,
+        },
+        None if time_limit is None else started + time_limit,
+    )
+    search.run(margins)
+    radii = np.zeros(len(points))
+    rivals = np.zeros(len(points), dtype=np.int64)
+    room = np.zeros(len(points))
+    ratios = search.ratios()
+    nearest = ratios.argmin(axis=1) if ratios.size else np.zeros(0, dtype=np.int64)
+    radii[right] = ratios[np.arange(len(ratios)), nearest]
+    rivals[right] = nearest
+    room[right] = gaps[right][np.arange(len(ratios)), nearest]
+    # for a sample of another class the rival is the one that wins
+    rivals[~right] = predictions[~right]
+    return Robustness(
+        norm=p,
+        predictions=predictions,
+        labels=wanted,
+        radii=np.maximum(radii, 0.0),
+        runners_up=rivals,
+        gaps=np.maximum(np.where(np.isfinite(room), room, 0.0), 0.0),
+        margins=search.margins(),
+        bounds=tuple(search.results),
+        inputs=graph.input_size,
+        outputs=graph.output_size,
+        head=head,
+        status=search.status,
+        seconds=time.perf_counter() - started,
+        idealisations=graph.idealisations,
+        model=name,
+        sha256=digest,
+    )
+
+
+def without_head(graph: Graph) -> tuple[Graph, str]:
+    """The graph without a final activation over all outputs that keeps their order, and the name of that.
+
+    Examples
+    --------
+    >>> from lipcert.graph import build as nn
+    >>> graph, head = without_head(nn.sequential(nn.linear([[2.0], [1.0]]), nn.softmax(2)))
+    >>> len(graph.nodes), head
+    (3, 'softmax')
+    """
+    node = graph.nodes[graph.output]
+    if isinstance(node, Activation) and node.kind in HEADS and (node.kind == "sigmoid" or node.blocks == 1):
+        return replace(graph, output=node.parent), node.kind
+    return graph, ""
+
+
+def proven_margins(
+    graph: Graph, points: Array, progress: Callable[[Progress], None] | None = None
+) -> tuple[IntArray, Array]:
+    """The class of each point and lower bounds of its margins, in ball arithmetic at the exact float64 points.
+
+    Parameters
+    ----------
+    graph
+        A classifier without a head.
+    points
+        (samples, inputs).
+    progress
+        Called now and then.
+
+    Returns
+    -------
+    predictions, margins
+        (samples,) and (samples, classes): y_c − y_j, rounded down, infinite for j = c; at most 0 where the order of c and j
+        could not be proven.
+    """
+    from flint import ctx
+
+    started = time.perf_counter()
+    predictions = np.zeros(len(points), dtype=np.int64)
+    margins = np.full((len(points), max(graph.output_size, 2)), -np.inf)
+    for precision in _PRECISIONS:
+        # an order that is open at this precision may be clear at the next one
+        undecided = np.flatnonzero(~(margins > 0).all(axis=1))
+        for chunk in np.split(undecided, range(_CHUNK, undecided.size, _CHUNK)):
+            if not chunk.size:
+                continue
+            with ctx.workprec(precision):
+                predictions[chunk], margins[chunk] = _margins(graph, points[chunk])
+            if progress is not None:
+                progress(Progress("evaluating samples", int(chunk[-1]) + 1, None, None, time.perf_counter() - started))
+    return predictions, margins
+
+
+def _margins(graph: Graph, points: Array) -> tuple[IntArray, Array]:
+    """The classes of the points and their margins at the current precision."""
+    from flint import arb
+
+    y = balls.forward(graph, [balls.exact(points.T)])
+    if len(y) == 1:
+        # the order of 0 and the output
+        y = np.vstack([np.full((1, len(points)), arb(0), dtype=object), y])
+    predictions = np.zeros(len(points), dtype=np.int64)
+    margins = np.full((len(points), len(y)), np.inf)
+    for i, values in enumerate(y.T):
+        # the first of several largest ones; middles are exact numbers
+        c = 0
+        for j in range(1, len(y)):
+            c = j if values[j].mid() > values[c].mid() else c
+        predictions[i] = c
+        for j in range(len(y)):
+            if j != c:
+                low = float((values[c] - values[j]).lower())
+                margins[i, j] = np.nextafter(low, -np.inf) if np.isfinite(low) else -np.inf
+    return predictions, margins
+
+
+class _Search:
+    """Lipschitz bounds for the margins that decide radii."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        predictions: IntArray,
+        gaps: Array,
+        norm: Norm,
+        options: dict[str, Any],
+        end: float | None,
+    ) -> None:
+        self.graph, self.predictions, self.gaps = graph, predictions, gaps
+        self.norm, self.options, self.end = norm, options, end
+        self.classes = gaps.shape[1]
+        self.joint = np.inf
+        self.own: dict[str, float] = {}
+        self.tried: set[str] = set()
+        self.results: list[Bound] = []
+        self.status = Status.OPTIMAL
+
+    def run(self, margins: str) -> None:
+        """Find the bounds; the status says where it ended early."""
+        if not self.predictions.size:
+            return
+        small = channels(prepare(self.graph)) + self.graph.output_size <= DENSE_LIMIT
+        if margins != "pairs" and self.graph.output_size > 1:
+            self._bound_all(last=margins == "joint" or not small)
+        if margins == "joint" or (margins == "auto" and not small and np.isfinite(self.joint)):
+            return
+        while not self._over():
+            wanted = self._deciding()
+            if not wanted:
+                return
+            self._bound_each(wanted if small else wanted[:1])
+
+    def ratios(self) -> Array:
+        """(samples, classes): lower bounds of margin / bound, rounded down; infinite for the class itself."""
+        upper = np.array([[self._upper(self._label(c, j)) for j in range(self.classes)] for c in range(self.classes)])
+        L = upper[self.predictions]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.nextafter(self.gaps / L, -np.inf)
+        # a margin that cannot change is safe for ever; inf/inf is the class itself
+        return np.where(np.isposinf(self.gaps) | ((L == 0) & (self.gaps > 0)), np.inf, np.nan_to_num(ratio, nan=0.0))
+
+    def margins(self) -> tuple[MarginBound, ...]:
+        """The bounds of all margins of the classes that occur."""
+        labels = sorted({label for labels in self._occurring() for label in labels}, key=_numbers)
+        return tuple(
+            MarginBound(label, self._upper(label), "pair" if label in self.own else "joint")
+            for label in labels
+            if np.isfinite(self._upper(label))
+        )
+
+    def _label(self, c: int, j: int) -> str:
+        if self.graph.output_size == 1:
+            return "0"
+        return f"{min(c, j)}-{max(c, j)}"
+
+    def _upper(self, label: str) -> float:
+        return min(self.own.get(label, np.inf), float(np.nextafter(_SQRT2 * self.joint, np.inf)))
+
+    def _occurring(self) -> Iterable[list[str]]:
+        for c in np.unique(self.predictions):
+            yield [self._label(int(c), j) for j in range(self.classes) if j != c]
+
+    def _deciding(self) -> list[str]:
+        """The margins, not bounded on their own yet, that decide a radius; those that decide most come first."""
+        if not np.isfinite(self.joint):
+            labels = Counter(label for labels in self._occurring() for label in labels)
+        else:
+            ratios = self.ratios()
+            nearest = ratios.argmin(axis=1)
+            open_samples = np.flatnonzero((ratios.min(axis=1) > 0) & np.isfinite(ratios.min(axis=1)))
+            labels = Counter(self._label(int(self.predictions[i]), int(nearest[i])) for i in open_samples)
+        return [label for label, _ in labels.most_common() if label not in self.tried]
+
+    def _bound_all(self, last: bool) -> None:
+        seconds = self._seconds()
+        if seconds is not None and not last:
+            seconds *= _JOINT_SHARE
+        try:
+            result = bound(self.graph, norm=self.norm, output_norm=2, lower=False, time_limit=seconds, **self.options)
+        except NotCertified:
+            if last:
+                raise
+            return
+        self.joint = result.upper
+        self._keep(result)
+
+    def _bound_each(self, labels: list[str]) -> None:
+        self.tried.update(labels)
+        # for one margin alone every output norm is the same, and the solver for large networks applies
+        alone = len(labels) == 1
+        graph = Selection(tuple(labels)).apply(self.graph) if alone else self.graph
+        try:
+            result = bound(
+                graph,
+                norm=self.norm,
+                output_norm=2 if alone else None,
+                outputs="all" if alone else labels,
+                lower=False,
+                time_limit=self._seconds(),
+                **self.options,
+            )
+        except NotCertified:
+            if not np.isfinite(self.joint):
+                raise
+            return
+        values = [item.upper for item in result.each] or [result.upper]
+        for label, value in zip(labels, values, strict=True):
+            if value < self._upper(label):
+                self.own[label] = value
+        self._keep(result)
+
+    def _keep(self, result: Bound) -> None:
+        self.results.append(result)
+        self.status = max(self.status, result.status, key=list(Status).index)
+
+    def _over(self) -> bool:
+        if any(result.status is Status.INTERRUPTED for result in self.results):
+            return np.isfinite(self.joint) or bool(self.own)
+        if self.end is not None and time.perf_counter() >= self.end and np.isfinite(self.joint):
+            self.status = Status.TIME_LIMIT
+            return True
+        return False
+
+    def _seconds(self) -> float | None:
+        return None if self.end is None else max(self.end - time.perf_counter(), 1e-3)
+
+
+def _numbers(label: str) -> tuple[int, ...]:
+    return tuple(map(int, label.split("-")))
+
+
+def _read(model: Graph | str | Path) -> tuple[Graph, str, str]:
+    if isinstance(model, Graph):
+        return model, model.source, ""
+    from lipcert.importer import load
+
+    path = Path(model)
+    return load(path), str(model), hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _points(X: ArrayLike, graph: Graph) -> Array:
+    try:
+        array = np.asarray(X, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest(f"the samples are no array of numbers ({error})") from None
+    rows = array.reshape(len(array), -1) if array.ndim >= 1 and array.size else np.zeros((0, graph.input_size))
+    if rows.shape[1] != graph.input_size or not len(rows):
+        raise InvalidRequest(
+            f"samples of shape {array.shape} for a network of {graph.input_size} inputs",
+            advice="give one sample a row, flattened in the order of the network's input",
+        )
+    if not np.isfinite(rows).all():
+        raise InvalidRequest("the samples hold numbers that are not finite")
+    return rows
+
+
+def _labels(labels: ArrayLike, samples: int, classes: int) -> IntArray:
+    try:
+        array = whole_labels(labels, samples)
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest(f"the labels are no numbers ({error})") from None
+    outside = np.flatnonzero((array < 0) | (array >= classes))
+    if outside.size:
+        raise InvalidRequest(
+            f"the label {array[outside[0]]} of sample {outside[0]} is no class of the network",
+            advice=f"its classes are 0 to {classes - 1}, in the order of its outputs",
+        )
+    return array
