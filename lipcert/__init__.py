@@ -17,6 +17,7 @@ from lipcert.version import __version__
 if TYPE_CHECKING:
     from lipcert.bounds.api import bound
     from lipcert.bounds.lower import LowerBound, lower_bound
+    from lipcert.bounds.robustness import Robustness, robustness
     from lipcert.bounds.types import Bound
     from lipcert.certificates.certificate import Certificate
     from lipcert.certificates.verify import Verdict, verify
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 _HOME = {
     "bound": "bounds.api",
     "Bound": "bounds.types",
+    "robustness": "bounds.robustness",
+    "Robustness": "bounds.robustness",
     "lower_bound": "bounds.lower",
     "LowerBound": "bounds.lower",
     "Certificate": "certificates.certificate",
@@ -72,6 +75,7 @@ __all__ = [
     "LowerBound",
     "MissingExtra",
     "NotCertified",
+    "Robustness",
     "SolverUnavailable",
     "UnsupportedModel",
     "Verdict",
@@ -80,6 +84,7 @@ __all__ = [
     "from_torch",
     "load",
     "lower_bound",
+    "robustness",
     "save",
     "verify",
 ]

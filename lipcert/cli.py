@@ -92,6 +92,37 @@ def _complete_solvers(ctx: click.Context, param: click.Parameter, incomplete: st
     return [name for name in ("auto", "matrix-free", *SOLVERS) if name.startswith(incomplete)]
 
 
+class _Parsed(click.ParamType):  # type: ignore[type-arg]
+    """An option whose text is read by a function that raises ValueError where it cannot."""
+
+    def __init__(self, name: str, read: Callable[[str], Any]) -> None:
+        self.name, self.read = name, read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value that the text stands for."""
+        try:
+            return self.read(value) if isinstance(value, str) else value
+        except (ValueError, ZeroDivisionError):
+            self.fail(f"{value!r} is not {self.name}", param, ctx)
+
+
+def _factor(text: str) -> float:
+    numerator, _, denominator = text.partition("/")
+    value = float(numerator) / float(denominator or 1.0)
+    if not 0.0 < value < float("inf"):
+        raise ValueError
+    return value
+
+
+def _radii(text: str) -> tuple[float, ...]:
+    values = tuple(map(float, text.split(",")))
+    if not all(0.0 <= value < float("inf") for value in values):
+        raise ValueError
+    return values
+
+
+FACTOR = _Parsed("a positive number or quotient", _factor)
+NUMBERS = _Parsed("a list of numbers from 0", _radii)
 NORMS = click.Choice(["2", "inf", "1"])
 FILE = click.Path(path_type=Path)
 
@@ -224,6 +255,112 @@ def bound(
     click.echo(json.dumps(result.to_dict() | {"certificate": written}) if as_json else text.bound(result, written))
 
 
+@cli.command(short_help="Certify the radius of every sample of a classifier.")
+@model_argument
+@click.argument("data", type=FILE)
+@click.option("--norm", type=NORMS, default="2", show_default=True, help="Norm of the radii.")
+@click.option("--labels", type=FILE, metavar="FILE", help="The true classes: .npy, .npz or .csv, one number a sample.")
+@click.option(
+    "--label-column",
+    metavar="NAME",
+    help="The column of DATA with the true classes, by name or number; in .npz the name of their array.",
+)
+@click.option("--array", metavar="NAME", help="The array of samples in an .npz file.  [default: x, or the first]")
+@click.option(
+    "--scale",
+    type=FACTOR,
+    default=1.0,
+    metavar="FACTOR",
+    help="Multiply the data by this first, such as 1/255.  [default: 1]",
+)
+@click.option("--radii", type=NUMBERS, metavar="LIST", help="Show the certified accuracy there, such as 0.1,0.5.")
+@click.option(
+    "--margins",
+    type=click.Choice(["auto", "pairs", "joint"]),
+    default="auto",
+    show_default=True,
+    help="Bound each margin, or only all outputs together (looser, faster); auto bounds those that matter.",
+)
+@solver_options
+@click.option("--csv", type=FILE, metavar="FILE", help="Write a table there, one line a sample.")
+@click.option("--plot", type=FILE, metavar="FILE", help="Draw the certified accuracy: .png, .svg or .pdf.")
+@json_option
+@quiet_option
+def robustness(
+    model: Path,
+    output: str | None,
+    data: Path,
+    norm: str,
+    labels: Path | None,
+    label_column: str | None,
+    array: str | None,
+    scale: float,
+    radii: tuple[float, ...] | None,
+    margins: str,
+    method: str,
+    solver: str,
+    tolerance: float,
+    time_limit: float | None,
+    extra: dict[str, object],
+    form: str,
+    jobs: int | None,
+    csv: Path | None,
+    plot: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Certify, for every sample of DATA, a radius within which the class that MODEL gives it cannot change.
+
+    DATA is .npy, .npz or .csv, one sample a row: the inputs flattened in the order of the network and in its own units, as
+    after any preprocessing. Radii are in these units. With true classes, samples of another class have the radius 0.
+    """
+    from lipcert.bounds.robustness import robustness as certify
+    from lipcert.certificates.certificate import write_atomically
+    from lipcert.graph.summary import summarise
+    from lipcert.importer import load
+    from lipcert.report import csv as tables
+    from lipcert.report import json, plots, text
+    from lipcert.report.progress import LiveLine
+    from lipcert.samples import read_labelled
+
+    for path in (csv, plot):
+        if path is not None:
+            _require_writable(path)
+    if plot is not None:
+        plots.require(plot)
+    graph = load(model, output=output)
+    samples = read_labelled(data, graph.input_size, labels=labels, column=label_column, array=array)
+    if not (as_json or quiet):
+        click.echo(text.header(str(model), summarise(graph)))
+    with LiveLine(enabled=not (as_json or quiet)) as line:
+        result = certify(
+            graph,
+            samples.points * scale,
+            samples.labels,
+            norm=norm,
+            margins=margins,
+            method=method,
+            solver=solver,
+            tolerance=tolerance,
+            time_limit=time_limit,
+            form=form,
+            jobs=jobs,
+            progress=line,
+            solver_options=extra,
+        ).named(str(model), hashlib.sha256(model.read_bytes()).hexdigest(), str(data))
+    if csv is not None:
+        write_atomically(csv, tables.robustness(result).encode())
+    if plot is not None:
+        plots.save(result, plot, model.name)
+    written = [(name, str(path)) for name, path in (("table", csv), ("plot", plot)) if path is not None]
+    if as_json:
+        files = {name: None if path is None else str(path) for name, path in (("csv", csv), ("plot", plot))}
+        chosen = [{"radius": r, "certified": result.certified_accuracy(r)} for r in radii or ()]
+        click.echo(json.dumps(result.to_dict() | {"certified": chosen} | files))
+    else:
+        click.echo(text.robustness(result, text.round_radii(result) if radii is None else radii, written))
+
+
 @cli.command(short_help="Check a certificate against a model.")
 @click.argument("certificate", type=FILE)
 @model_argument
@@ -270,7 +407,7 @@ def _require_writable(path: Path) -> None:
     """Fail before the long computation rather than after it."""
     folder = path.parent
     if path.is_dir() or not folder.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
-        raise InvalidRequest("the certificate cannot be written", where=str(path), advice="choose a writable file")
+        raise InvalidRequest("the file cannot be written", where=str(path), advice="choose a writable file")
 
 
 def main() -> None:

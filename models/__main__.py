@@ -21,6 +21,7 @@ from lipcert.report.figures import downward, upward
 from models.layers import FixedPoint
 from models.networks import NETWORKS, Network
 from models.picture import draw
+from models.samples import write_digits
 
 HERE = Path(__file__).parent
 SCORES = HERE / "scores.json"
@@ -39,6 +40,7 @@ def main(names: tuple[str, ...], table: bool) -> None:
         if not table and network.name in (names or known):
             write(train(network), network)
             print(f"trained {network.name}", flush=True)
+    write_digits()
     renew_table([network for network in NETWORKS if file(network).exists()])
 
 

@@ -24,6 +24,7 @@ from lipcert import cli
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 RELU = str(MODELS / "digits_relu.onnx")
+MAXMIN = str(MODELS / "digits_maxmin.onnx")
 CONTROLLER = str(MODELS / "oscillator_controller.onnx")
 KEYS = {
     "model": str,
@@ -184,6 +185,78 @@ class TestVerify:
     def test_a_place_that_cannot_be_written_is_found_at_once(self, tmp_path: Path) -> None:
         for path in (tmp_path, tmp_path / "no folder" / "c.json"):
             assert_refused(run("bound", RELU, "--certificate", str(path)), 2, "cannot be written")
+
+
+DIGITS = str(MODELS / "digits_test.csv")
+
+
+class TestRobustness:
+    def test_files_text_and_json_agree(self, tmp_path: Path) -> None:
+        pytest.importorskip("matplotlib")
+        table, plot = tmp_path / "radii.csv", tmp_path / "curve.svg"
+        arguments = (
+            "robustness",
+            MAXMIN,
+            DIGITS,
+            "--label-column",
+            "label",
+            "--margins",
+            "joint",
+            "--radii",
+            "0.1,0.2",
+        )
+        shown = run(*arguments, "--csv", str(table), "--plot", str(plot))
+        assert shown.exit_code == 0, shown.stderr
+        result = run(*arguments, "--json")
+        assert (result.exit_code, result.stderr) == (0, "")
+        data = json.loads(result.stdout)
+        assert data["samples"] == len(data["each"]) == 100
+        assert data["accuracy"] == np.mean([item["label"] == item["prediction"] for item in data["each"]])
+        rows = [line.split(",") for line in table.read_text().splitlines()]
+        assert rows[0] == ["sample", "label", "prediction", "radius", "runner_up", "margin"]
+        assert [float(row[3]) for row in rows[1:]] == [item["radius"] for item in data["each"]]
+        assert all((item["radius"] > 0) == (item["label"] == item["prediction"]) for item in data["each"])
+        part = np.mean([item["radius"] >= 0.2 for item in data["each"]])
+        assert data["certified"][1] == {"radius": 0.2, "certified": part}
+        assert f"{100 * part:.1f} %" in shown.stdout
+        assert "in units of the network's input" in shown.stdout
+        assert plot.read_text().startswith("<?xml")
+        median = next(line.split()[2] for line in shown.stdout.splitlines() if "median radius" in line)
+        assert Decimal(median) <= Decimal(data["median_radius"]) <= Decimal(median) * Decimal("1.000001")
+
+    def test_docs_describe_every_key(self) -> None:
+        text = (MODELS.parent / "docs" / "json.md").read_text().split("## lipcert robustness")[1]
+        data = json.loads(
+            run("robustness", MAXMIN, DIGITS, "--label-column", "0", "--method", "product", "--json").stdout
+        )
+        keys = {*data, *data["each"][0], *data["margins"][0]}
+        assert [key for key in keys if f"`{key}`" not in text] == []
+
+    def test_scale(self, tmp_path: Path) -> None:
+        points = np.loadtxt(DIGITS, delimiter=",", skiprows=1)[:3, 1:]
+        np.save(tmp_path / "bytes.npy", 16 * points)
+        options = ("--margins", "joint", "--json")
+        large = run("robustness", MAXMIN, str(tmp_path / "bytes.npy"), "--scale", "1/16", *options)
+        np.save(tmp_path / "units.npy", points)
+        small = run("robustness", MAXMIN, str(tmp_path / "units.npy"), *options)
+        assert json.loads(large.stdout)["each"] == json.loads(small.stdout)["each"]
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            ((), "--label-column"),
+            (("--label-column", "colour"), "colour"),
+            (("--label-column", "0", "--labels", DIGITS), "not both"),
+            (("--label-column", "0", "--plot", "curve.jpeg"), ".png, .svg, .pdf"),
+            (("--label-column", "0", "--csv", "no folder/t.csv"), "cannot be written"),
+        ],
+    )
+    def test_wrong_requests(self, arguments: tuple[str, ...], words: str) -> None:
+        assert_refused(run("robustness", MAXMIN, DIGITS, *arguments), 2, words)
+
+    def test_wrong_numbers(self) -> None:
+        for option, value in (("--scale", "1/0"), ("--scale", "-1"), ("--radii", "0.1,x"), ("--margins", "guess")):
+            assert run("robustness", MAXMIN, DIGITS, option, value).exit_code == 2
 
 
 def test_inspect() -> None:

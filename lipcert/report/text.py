@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence, Sized
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lipcert.norms import Norm
 from lipcert.report.figures import downward, duration, upward
 from lipcert.sdp.outcome import Status
 
 if TYPE_CHECKING:
     from lipcert.bounds.methods import Method
+    from lipcert.bounds.robustness import Robustness
     from lipcert.bounds.types import Bound, OutputBound
     from lipcert.certificates import Certificate, Verdict
     from lipcert.graph.summary import Summary
@@ -74,6 +77,66 @@ def verdict(result: Verdict, certificate: str) -> str:
         ("proven bound", f"{upward(result.value)}   {_norms(claim, claim.outputs)}, {what}, global"),
     ]
     return "\n".join(columns(rows) + _listed("idealisations", claim.idealisations))
+
+
+def robustness(result: Robustness, radii: Sequence[float], written: Sequence[tuple[str, str]] = ()) -> str:
+    """The summary of certified radii; radii are rounded down.
+
+    Parameters
+    ----------
+    result
+        The radii.
+    radii
+        Where the certified accuracy is shown.
+    written
+        What was written, and to which file.
+    """
+    samples = result.radii.size
+    sides = f"{samples:,} samples"
+    accuracy = "certified accuracy" if result.labels is not None else "certified samples"
+    rows = [("data", f"{result.data}, {sides}" if result.data else sides)]
+    if result.labels is not None:
+        right = int((result.predictions == result.labels).sum())
+        rows.append(("accuracy", f"{_percent(right, samples)}   {right:,} of {samples:,}"))
+    rows.append(
+        ("median radius", f"{downward(result.median)}   {SYMBOLS[result.norm]}, in units of the network's input")
+    )
+    rows.append(("largest radius", downward(float(result.radii.max()))))
+    for radius in radii:
+        certain = round(result.certified_accuracy(radius) * samples)
+        rows.append((f"{accuracy} at {radius:g}", f"{_percent(certain, samples)}   {certain:,} of {samples:,}"))
+    if result.margins:
+        own = sum(item.source == "pair" for item in result.margins)
+        joint = (
+            f", {len(result.margins) - own} by √2 times the bound of all outputs" if own < len(result.margins) else ""
+        )
+        rows.append(("margins", f"{own} bounded one by one{joint}"))
+        rows.append(("largest margin bound", upward(max(item.upper for item in result.margins))))
+    rows.append(("status", f"{result.status.value}: {result.status.advice}"))
+    rows.append(("time", duration(result.seconds)))
+    rows.append(("proven in real arithmetic", "yes"))
+    rows += written
+    notes = (
+        [f"the final {result.head.replace('_', '-')} is left out: it keeps the order of the outputs"]
+        if result.head
+        else []
+    )
+    return "\n".join(columns(rows) + _listed("idealisations", result.idealisations) + _listed("notes", notes))
+
+
+def round_radii(result: Robustness, count: int = 5) -> list[float]:
+    """About so many round radii up to the largest finite one: 1, 2 or 5 times a power of ten apart."""
+    finite = result.radii[np.isfinite(result.radii)]
+    largest = float(finite.max(initial=0.0))
+    if largest <= 0.0:
+        return []
+    power = 10.0 ** np.floor(np.log10(largest / count))
+    step = next(power * unit for unit in (1.0, 2.0, 5.0, 10.0) if power * unit * (count + 1) > largest)
+    return [float(f"{k * step:.6g}") for k in range(1, int(largest / step) + 1)]
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100.0 * part / whole:.1f} %"
 
 
 def methods(chosen: Iterable[Method], solvers: Iterable[Availability]) -> str:

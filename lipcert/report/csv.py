@@ -1,0 +1,29 @@
+"""Results as comma-separated values, one line a sample."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lipcert.bounds.robustness import Robustness
+
+
+def robustness(result: Robustness) -> str:
+    """sample, label, prediction, radius, runner_up, margin: the numbers read back exactly.
+
+    Examples
+    --------
+    >>> from lipcert.bounds.robustness import robustness as certify
+    >>> from lipcert.graph import build as nn
+    >>> print(robustness(certify(nn.sequential(nn.linear([[1.0], [0.0]])), [[-2.0]], [0])).replace("\\r", ""), end="")
+    sample,label,prediction,radius,runner_up,margin
+    0,0,1,0.0,1,0.0
+    """
+    rows = result.to_dict()["each"]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["sample", "label", "prediction", "radius", "runner_up", "margin"])
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
