@@ -23,6 +23,10 @@ def ids(path: Path) -> str:
     return path.stem
 
 
+def test_there_is_one_for_each_subject() -> None:
+    assert [path.stem[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05", "06"]
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)
 def test_stored_outputs_are_of_one_clean_run(path: Path) -> None:
     cells = code(path)
