@@ -19,13 +19,18 @@ from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, GraphBuil
 if TYPE_CHECKING:
     from lipcert.arrays import Array, IntArray
 
+_UNIT = 2.0**-10
+"""Combinations of latents with entries that are small multiples of it are added up without rounding."""
+
 
 def simplify(graph: Graph) -> Graph:
     """The same function with fewer nodes and latents; nothing is rounded.
 
     1. Nodes of equal kind, parents and numbers become one.
     2. |t| and |t′| become one latent where t = ±t′ as linear forms with identical entries; |constant| becomes a bias.
-    3. Cells of fixed points likewise.
+    3. b + relu(a − b) becomes (a + b)/2 + |a − b|/2: what cancels exactly must not reach the enclosures, where it would
+       double the rounding errors of a and b layer by layer.
+    4. Cells of fixed points likewise.
 
     Examples
     --------
@@ -43,7 +48,7 @@ def simplify(graph: Graph) -> Graph:
             continue
         parents = [place[p] for p in node.parents]
         if isinstance(node, Affine):
-            place[position] = builder.affine(parents, node.maps, node.bias, node.name)
+            place[position] = latents.affine(replace(node, parents=tuple(parents)))
         elif isinstance(node, Activation) and node.record.is_modulus(node.block):
             place[position] = latents.share(replace(node, parent=parents[0]))
         elif isinstance(node, FixedPoint):
@@ -101,6 +106,42 @@ class _Latents:
         self.hashes = np.zeros(0)
         self.source = np.zeros(0, dtype=np.int64)
         self.place = np.zeros(0, dtype=np.int64)
+        # nodes that are an exact combination of latents and others, and the nodes that they combine
+        self.combined: dict[int, frozenset[int]] = {}
+
+    def affine(self, node: Affine) -> int:
+        """The position of a node equal to `node`, in which exact combinations of the same nodes are added up."""
+        bases = frozenset[int]().union(*(self.combined.get(p, ()) for p in node.parents))
+        terms = self._added_up(node, bases) if bases else None
+        if terms is None:
+            return self.builder.affine(node.parents, node.maps, node.bias, node.name)
+        position = self.builder.affine(list(terms), [Sparse(a) for a in terms.values()], node.bias, node.name)
+        if bases.issuperset(terms) and position not in bases:
+            self.combined[position] = bases
+        return position
+
+    def _added_up(self, node: Affine, bases: frozenset[int]) -> dict[int, sp.csr_array] | None:
+        """The terms of `node`, over `bases` where exact arithmetic leads there; None where that takes more entries."""
+        if not all(_is_exact(a, _UNIT) for a in node.maps):
+            return None
+        entries = 0
+        terms: dict[int, sp.csr_array] = {}
+        for p, a in zip(node.parents, node.maps, strict=True):
+            outer = a.to_sparse()
+            entries += outer.nnz
+            inner, bias = _through(self.builder, p, outer, bases, _UNIT)
+            if bias.any() or not bases.issuperset(inner):
+                inner = {p: outer}
+            elif p in self.combined:
+                below = self.builder.nodes[p]
+                assert isinstance(below, Affine)
+                entries += sum(b.to_sparse().nnz for b in below.maps)
+            for q, part in inner.items():
+                terms[q] = sp.csr_array(terms[q] + part) if q in terms else part
+        for part in terms.values():
+            part.eliminate_zeros()
+        kept = {q: part for q, part in terms.items() if part.nnz}
+        return kept if kept and sum(part.nnz for part in kept.values()) <= entries else None
 
     def share(self, node: Activation) -> int:
         """The position of a node equal to `node` that uses the latents that are there."""
@@ -116,7 +157,9 @@ class _Latents:
         first = np.where(self._agree(forms, everything, forms, first), first, everything)
         known = self._lookup(forms, hashes)
         fresh = np.setdiff1d(everything[(first == everything) & (known < 0)], constant)
-        if fresh.size == count:
+        argument, shift = _through(self.builder, node.parent, 2.0 * K)
+        cancels = node.block == 1 and _differences(argument) and not shift.any()
+        if fresh.size == count and not cancels:
             position = self.builder.add(node)
             # P⁺ (w − K z) = |Q z|; P has one column a block and P⁺ = Pᵀ/(PᵀP) has exact entries
             inverse = sp.csr_array(P.T * (1.0 / float((form.P[0] ** 2).sum())))
@@ -131,7 +174,7 @@ class _Latents:
             self._register(_Source(forms, fresh, {position: sp.csr_array(sp.eye_array(fresh.size))}), hashes[fresh])
         latent = np.where(known >= 0, known, latent[first])
         latent[constant] = -1
-        parts: dict[int, sp.csr_array] = {node.parent: K}
+        parts = {node.parent: K} if shift.any() else {p: 0.5 * a for p, a in argument.items()}
         for k in np.unique(self.source[latent[latent >= 0]]):
             rows = np.flatnonzero((latent >= 0) & (self.source[latent] == k))
             source = self.sources[k]
@@ -146,7 +189,11 @@ class _Latents:
             a.eliminate_zeros()
         kept = {parent: a for parent, a in parts.items() if a.nnz} or {node.parent: K}
         bias = P @ offset if offset.any() else None
-        return self.builder.affine(list(kept), [Sparse(sp.csr_array(a)) for a in kept.values()], bias, node.name)
+        maps = [Sparse(sp.csr_array(a)) for a in kept.values()]
+        position = self.builder.affine(list(kept), maps, bias, node.name)
+        if bias is None:
+            self.combined[position] = frozenset(kept)
+        return position
 
     def _register(self, source: _Source, hashes: Array) -> None:
         self.hashes = np.concatenate([self.hashes, hashes])
@@ -194,23 +241,7 @@ def _forms(builder: GraphBuilder, parent: int, Q: sp.csr_array) -> _Forms:
 
     Maps with small integers compose without rounding, and rows ± one row of any map need no arithmetic.
     """
-    terms: dict[int, sp.csr_array] = {parent: Q}
-    bias = np.zeros(Q.shape[0])
-    while True:
-        through = [p for p in terms if _integral(builder.nodes[p], terms[p], bias)]
-        if not through:
-            break
-        node = builder.nodes[max(through)]
-        assert isinstance(node, Affine)
-        outer = terms.pop(max(through))
-        if node.bias is not None:
-            bias = bias + outer @ node.bias
-        for p, a in zip(node.parents, node.maps, strict=True):
-            part = sp.csr_array(outer @ a.to_sparse())
-            terms[p] = sp.csr_array(terms[p] + part) if p in terms else part
-    for block in terms.values():
-        block.eliminate_zeros()
-    terms = {p: a for p, a in terms.items() if a.nnz}
+    terms, bias = _through(builder, parent, Q)
     if len(terms) == 1:
         ((p, outer),) = terms.items()
         node = builder.nodes[p]
@@ -222,21 +253,61 @@ def _forms(builder: GraphBuilder, parent: int, Q: sp.csr_array) -> _Forms:
     return _Forms({p: Sparse(a) for p, a in terms.items()}, bias)
 
 
-def _integral(node: object, outer: sp.csr_array, bias: Array) -> bool:
+def _through(
+    builder: GraphBuilder,
+    parent: int,
+    outer: sp.csr_array,
+    stop: frozenset[int] = frozenset(),
+    unit: float = 1.0,
+) -> tuple[dict[int, sp.csr_array], Array]:
+    """outer · x_parent over the earliest nodes, none beyond `stop`, that exact arithmetic leads to; and its bias.
+
+    Maps of small multiples of `unit` compose without rounding.
+    """
+    terms = {parent: outer}
+    bias = np.zeros(outer.shape[0])
+    while True:
+        through = [p for p in terms if p not in stop and _passes(builder.nodes[p], terms[p], bias, unit)]
+        if not through:
+            break
+        node = builder.nodes[max(through)]
+        assert isinstance(node, Affine)
+        rows = terms.pop(max(through))
+        if node.bias is not None:
+            bias = bias + rows @ node.bias
+        for p, a in zip(node.parents, node.maps, strict=True):
+            part = sp.csr_array(rows @ a.to_sparse())
+            terms[p] = sp.csr_array(terms[p] + part) if p in terms else part
+    for block in terms.values():
+        block.eliminate_zeros()
+    return {p: a for p, a in terms.items() if a.nnz}, bias
+
+
+def _passes(node: object, outer: sp.csr_array, bias: Array, unit: float) -> bool:
     """Whether the rows `outer` pass through an affine node, its bias on top of `bias`, in exact arithmetic."""
     if not isinstance(node, Affine) or not (node.bias is None or (_selects(outer) and not bias.any())):
         return False
-    return _small_integers(outer.data) and all(
+    return _small_multiples(outer.data, unit) and all(_is_exact(a, unit) for a in node.maps)
+
+
+def _is_exact(a: LinearMap, unit: float) -> bool:
+    """Whether the entries are small multiples of `unit`."""
+    return (
         isinstance(a, Index)
-        or (isinstance(a, Sparse) and _small_integers(a.matrix.data))
-        or (isinstance(a, Diagonal) and a.radii is None and _small_integers(a.entries))
-        or (isinstance(a, Dense) and _small_integers(a.matrix))
-        for a in node.maps
+        or (isinstance(a, Sparse) and _small_multiples(a.matrix.data, unit))
+        or (isinstance(a, Diagonal) and a.radii is None and _small_multiples(a.entries, unit))
+        or (isinstance(a, Dense) and _small_multiples(a.matrix, unit))
     )
 
 
-def _small_integers(data: Array) -> bool:
-    return data.size == 0 or bool((np.abs(data).max() <= 1024) and (data == np.round(data)).all())
+def _small_multiples(data: Array, unit: float) -> bool:
+    return data.size == 0 or bool((np.abs(data).max() <= 1024) and (data == unit * np.round(data / unit)).all())
+
+
+def _differences(terms: dict[int, sp.csr_array]) -> bool:
+    """Whether some row has entries of both signs."""
+    above, below = (sum(((sign * a) > 0).sum(axis=1) for a in terms.values()) for sign in (1, -1))
+    return bool(np.logical_and(above, below).any())
 
 
 def _selects(a: sp.csr_array) -> bool:

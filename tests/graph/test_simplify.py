@@ -8,11 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import forward, latents, optimum
 
+from lipcert.certificates.enclosure import EnclosureArithmetic
 from lipcert.constraints.interconnection import lower
 from lipcert.graph import build as nn
 from lipcert.graph.linear_maps import Dense, Index, Sparse
 from lipcert.graph.nodes import Activation, GraphBuilder
 from lipcert.graph.prepare import prepare
+from lipcert.graph.published import residual_relu
 from lipcert.graph.simplify import simplify
 
 
@@ -89,6 +91,29 @@ def test_crelu_has_one_latent_a_number():
     assert latents(shared) == 5
     x = rng.standard_normal((3, 40))
     np.testing.assert_allclose(forward(shared, x), forward(graph, x), atol=1e-14)
+
+
+def test_what_cancels_leaves_no_latent():
+    rng = np.random.default_rng(0)
+    builder = GraphBuilder()
+    x = builder.affine([builder.input(3)], [Dense(rng.standard_normal((5, 3)))])
+    signs = [builder.activation(builder.affine([x], [Dense(sign * np.eye(5))]), "relu") for sign in (1.0, -1.0)]
+    # relu(x) − relu(−x) = x
+    graph = builder.finish(builder.affine(signs, [Dense(np.eye(5)), Dense(-np.eye(5))]))
+    shared = simplify(graph)
+    assert latents(graph) == 10
+    assert latents(shared) == 0
+    z = rng.standard_normal((3, 40))
+    np.testing.assert_allclose(forward(shared, z), forward(graph, z), atol=1e-14)
+
+
+@pytest.mark.parametrize("depth", [2, 10])
+def test_rounding_of_residual_relu_does_not_grow_with_the_depth(depth):
+    rng = np.random.default_rng(1)
+    weights = [rng.standard_normal((8, 8)) for _ in range(depth)]
+    direct = nn.sequential(*(part for w in weights for part in (nn.linear(w), nn.maxmin())))
+    radii = [np.linalg.norm(lower(prepare(g), EnclosureArithmetic()).Y.rad) for g in (direct, residual_relu(direct))]
+    assert radii[1] <= 1.5 * radii[0]
 
 
 def test_constant_arguments_cost_nothing():
