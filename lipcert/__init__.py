@@ -16,6 +16,7 @@ from lipcert.version import __version__
 
 if TYPE_CHECKING:
     from lipcert.bounds.api import bound
+    from lipcert.bounds.compare import Comparison, compare
     from lipcert.bounds.lower import LowerBound, lower_bound
     from lipcert.bounds.robustness import Robustness, robustness
     from lipcert.bounds.types import Bound
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from lipcert.certificates.verify import Verdict, verify
     from lipcert.errors import (
         CertificateRejected,
+        DoesNotApply,
         InvalidCertificate,
         InvalidModel,
         InvalidRequest,
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 _HOME = {
     "bound": "bounds.api",
     "Bound": "bounds.types",
+    "compare": "bounds.compare",
+    "Comparison": "bounds.compare",
     "robustness": "bounds.robustness",
     "Robustness": "bounds.robustness",
     "lower_bound": "bounds.lower",
@@ -56,6 +60,7 @@ _HOME = {
     "InvalidModel": "errors",
     "UnsupportedModel": "errors",
     "InvalidRequest": "errors",
+    "DoesNotApply": "errors",
     "InvalidCertificate": "errors",
     "CertificateRejected": "errors",
     "NotCertified": "errors",
@@ -67,6 +72,8 @@ __all__ = [
     "Bound",
     "Certificate",
     "CertificateRejected",
+    "Comparison",
+    "DoesNotApply",
     "Graph",
     "InvalidCertificate",
     "InvalidModel",
@@ -81,6 +88,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "bound",
+    "compare",
     "from_torch",
     "load",
     "lower_bound",

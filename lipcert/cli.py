@@ -86,6 +86,13 @@ def _complete_methods(ctx: click.Context, param: click.Parameter, incomplete: st
     return [name for name in ("auto", *METHODS) if name.startswith(incomplete)]
 
 
+def _complete_method_list(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from lipcert.bounds.table import METHODS
+
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in METHODS if name.startswith(last) and name not in before.split(",")]
+
+
 def _complete_solvers(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     from lipcert.sdp.solvers import SOLVERS
 
@@ -121,6 +128,14 @@ def _radii(text: str) -> tuple[float, ...]:
     return values
 
 
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise ValueError
+    return names
+
+
+NAMES = _Parsed("a list of names", _names)
 FACTOR = _Parsed("a positive number or quotient", _factor)
 NUMBERS = _Parsed("a list of numbers from 0", _radii)
 NORMS = click.Choice(["2", "inf", "1"])
@@ -145,8 +160,8 @@ def norm_options(command: F) -> F:
     return command
 
 
-def solver_options(command: F) -> F:
-    """--method, --solver, --tolerance, --time-limit and the like: how it is bounded."""
+def effort_options(command: F) -> F:
+    """--solver, --tolerance, --time-limit and the like: how hard it is tried."""
     for option in (
         click.option("--jobs", type=int, metavar="N",
                      help="Processes for independent programs, as of --outputs pairs; -1 for all cores."),
@@ -160,11 +175,16 @@ def solver_options(command: F) -> F:
                      help="Relative duality gap to reach."),
         click.option("--solver", default="auto", metavar="SOLVER", shell_complete=_complete_solvers, show_default=True,
                      help="auto or a solver that `lipcert methods` lists."),
-        click.option("--method", default="auto", metavar="METHOD", shell_complete=_complete_methods, show_default=True,
-                     help="auto or a method that `lipcert methods` lists."),
     ):  # fmt: skip
         command = option(command)
     return command
+
+
+def solver_options(command: F) -> F:
+    """--method and what it is given."""
+    option = click.option("--method", default="auto", metavar="METHOD", shell_complete=_complete_methods,
+                          show_default=True, help="auto or a method that `lipcert methods` lists.")  # fmt: skip
+    return option(effort_options(command))
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
@@ -359,6 +379,80 @@ def robustness(
         click.echo(json.dumps(result.to_dict() | {"certified": chosen} | files))
     else:
         click.echo(text.robustness(result, text.round_radii(result) if radii is None else radii, written))
+
+
+@cli.command(short_help="Bound a model by all methods, side by side.")
+@model_argument
+@click.option(
+    "--methods",
+    type=NAMES,
+    metavar="LIST",
+    shell_complete=_complete_method_list,
+    help="Names that `lipcert methods` lists, with commas between.  [default: all]",
+)
+@norm_options
+@effort_options
+@click.option("--lower/--no-lower", default=True, show_default=True, help="Look for a lower bound too.")
+@click.option("--plot", type=FILE, metavar="FILE", help="Draw the bounds: .png, .svg or .pdf.")
+@json_option
+@quiet_option
+def compare(
+    model: Path,
+    output: str | None,
+    methods: tuple[str, ...] | None,
+    norm: str,
+    output_norm: str | None,
+    outputs: str,
+    solver: str,
+    tolerance: float,
+    time_limit: float | None,
+    extra: dict[str, object],
+    form: str,
+    jobs: int | None,
+    lower: bool,
+    plot: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Bound MODEL by several methods and show the bounds side by side.
+
+    Methods that are not for this network are listed with the reason. The time limit is for each method.
+    """
+    from lipcert.bounds.compare import compare as run
+    from lipcert.graph.summary import summarise
+    from lipcert.importer import load
+    from lipcert.report import json, plots, text
+    from lipcert.report.progress import LiveLine
+
+    if plot is not None:
+        _require_writable(plot)
+        plots.require(plot)
+    graph = load(model, output=output)
+    if not (as_json or quiet):
+        click.echo(text.header(str(model), summarise(graph)))
+    with LiveLine(enabled=not (as_json or quiet)) as line:
+        result = run(
+            graph,
+            methods,
+            norm=norm,
+            output_norm=output_norm,
+            outputs=outputs,
+            solver=solver,
+            tolerance=tolerance,
+            time_limit=time_limit,
+            lower=lower,
+            form=form,
+            jobs=jobs,
+            progress=line,
+            solver_options=extra,
+        ).named(str(model), hashlib.sha256(model.read_bytes()).hexdigest())
+    if plot is not None:
+        plots.save(result, plot, model.name)
+    written = None if plot is None else str(plot)
+    if as_json:
+        click.echo(json.dumps(result.to_dict() | {"plot": written}))
+    else:
+        click.echo(text.comparison(result, [("plot", written)] if written else []))
 
 
 @cli.command(short_help="Check a certificate against a model.")

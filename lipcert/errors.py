@@ -46,6 +46,10 @@ class InvalidRequest(LipcertError):
     """The arguments of a call do not fit together or do not fit the model."""
 
 
+class DoesNotApply(InvalidRequest):
+    """The requested method is not for this network or these norms."""
+
+
 class InvalidCertificate(LipcertError):
     """A file or object cannot be read as a certificate."""
 

@@ -259,6 +259,39 @@ class TestRobustness:
             assert run("robustness", MAXMIN, DIGITS, option, value).exit_code == 2
 
 
+class TestCompare:
+    METHODS = ("--methods", "product,layer,neuron,geolip")
+
+    def test_text_json_and_plot(self, tmp_path: Path) -> None:
+        pytest.importorskip("matplotlib")
+        result = run("compare", CONTROLLER, *self.METHODS, "--plot", str(tmp_path / "c.png"))
+        assert result.exit_code == 0, result.stderr
+        lines = result.stdout.splitlines()
+        assert [line.split()[0] for line in lines[3:6]] == ["product", "layer", "neuron"]
+        assert lines[5].endswith("smallest")
+        assert "  - geolip: it is for inputs in ℓ∞" in lines
+        assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+        data = json.loads(run("compare", CONTROLLER, *self.METHODS, "--no-lower", "--json").stdout)
+        assert data["best"] == "neuron"
+        assert data["lower"] is None
+        assert [item["verified"] for item in data["methods"]] == [True, True, True, False]
+        printed = [Decimal(line.split()[1]) for line in lines[3:6]]
+        for figure, item in zip(printed, data["methods"], strict=False):
+            assert Decimal(item["upper"]) <= figure <= Decimal(item["upper"] * (1 + 1e-6))
+
+    def test_docs_describe_every_key(self) -> None:
+        text = (MODELS.parent / "docs" / "json.md").read_text().split("## lipcert compare")[1]
+        data = json.loads(run("compare", CONTROLLER, "--methods", "product", "--no-lower", "--json").stdout)
+        assert [key for key in {*data, *data["methods"][0]} if f"`{key}`" not in text] == []
+
+    def test_wrong_requests(self) -> None:
+        assert_refused(run("compare", CONTROLLER, "--methods", "guess", "--quiet"), 2, "guess", "neuron")
+        assert_refused(
+            run("compare", CONTROLLER, "--methods", "geolip", "--quiet"), 3, "geolip: it is for inputs in ℓ∞"
+        )
+        assert run("compare", CONTROLLER, "--methods", "product,,layer").exit_code == 2
+
+
 def test_inspect() -> None:
     text = run("inspect", RELU).stdout
     assert "96 ReLU" in text
@@ -395,13 +428,20 @@ class TestProcess:
         assert command("bound", CONTROLLER, "--no-lower", env=environment).returncode == 0
 
     def test_shell_completion(self) -> None:
-        environment = {
-            **os.environ,
-            "_LIPCERT_COMPLETE": "bash_complete",
-            "COMP_WORDS": "lipcert bound --method ne",
-            "COMP_CWORD": "3",
-        }
-        assert "neuron" in command("", env=environment).stdout
+        for words, last, wanted in (
+            ("lipcert bound --method ne", 3, "neuron"),
+            ("lipcert compare --methods product,ne", 3, "product,neuron"),
+            ("lipcert robustness --margins j", 3, "joint"),
+            ("lipcert rob", 1, "robustness"),
+            ("lipcert comp", 1, "compare"),
+        ):
+            environment = {
+                **os.environ,
+                "_LIPCERT_COMPLETE": "bash_complete",
+                "COMP_WORDS": words,
+                "COMP_CWORD": str(last),
+            }
+            assert command("", env=environment).stdout.endswith(f"{wanted}\n")
 
     @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
     def test_the_completion_script_that_the_docs_name(self, shell: str) -> None:

@@ -14,8 +14,8 @@ from lipcert.bounds.methods import MATRIX_FREE, Job, Proposal, solve_tied
 from lipcert.bounds.table import METHODS
 from lipcert.bounds.types import Bound, OutputBound
 from lipcert.certificates import Prover
-from lipcert.constraints.multipliers import Multipliers, Tie
-from lipcert.errors import InvalidRequest, LipcertError, NotCertified
+from lipcert.constraints.multipliers import Tie
+from lipcert.errors import DoesNotApply, InvalidRequest, LipcertError, NotCertified
 from lipcert.graph.nodes import FixedPoint, Graph
 from lipcert.graph.prepare import prepare
 from lipcert.graph.selection import Selection
@@ -127,7 +127,7 @@ def bound(
     10.0
     """
     started = time.perf_counter()
-    graph, name, digest = _read(model)
+    graph, name, digest = read_model(model)
     norm_in = Norm.parse(norm)
     norm_out = norm_in if output_norm is None else Norm.parse(output_norm)
     if method != "auto" and method not in METHODS:
@@ -199,7 +199,8 @@ def bound(
     )
 
 
-def _read(model: Graph | str | Path) -> tuple[Graph, str, str]:
+def read_model(model: Graph | str | Path) -> tuple[Graph, str, str]:
+    """The graph, the name and the SHA-256 of a model that may be a file."""
     if isinstance(model, Graph):
         return model, model.source, ""
     from lipcert.importer import load
@@ -248,7 +249,7 @@ def _prove(
         job = replace(job_for(form), solver=solver)
         reason = method.refuses(job)
         if reason is not None:
-            raise InvalidRequest(f"the method {name} does not apply: {reason}", advice="use --method auto")
+            raise DoesNotApply(f"the method {name} does not apply: {reason}", advice="use --method auto")
         proposal = method.propose(job)
         value = method.value(job)
         if value is not None and _dense_size(job) > DENSE_LIMIT:
@@ -308,7 +309,7 @@ def _with_room(prover: Prover, job: Job, proposal: Proposal) -> Certificate | No
         plain = None
     if job.output_norm is Norm.L1 or _dense_size(job) > DENSE_LIMIT:
         return plain
-    claimed = max((float(np.sqrt(case.mu.sum())) for case in proposal.cases), default=0.0)
+    claimed = max((float(np.sqrt(case.mu.sum())) * case.input_scale for case in proposal.cases), default=0.0)
     if plain is not None and plain.value <= claimed * (1.0 + MIX_ABOVE):
         return plain
     try:
@@ -318,7 +319,7 @@ def _with_room(prover: Prover, job: Job, proposal: Proposal) -> Certificate | No
     best = plain
     for part in MIXTURES:
         mixed = [
-            Multipliers(fine.lam + part * rough.lam, fine.mu + part * rough.mu)
+            replace(fine, lam=fine.lam + part * rough.lam, mu=fine.mu + part * rough.mu)
             for fine, rough in zip(proposal.cases, coarse, strict=True)
         ]
         try:
@@ -365,6 +366,5 @@ def _lower_bounds(
     targets = [graph] if selection.joint else [Selection((label,)).apply(graph) for label in selection.labels]
     share = request.lower_seconds / len(targets)
     return [
-        lower_bound(target, norm, output_norm, data=request.data, guide=guide, time_limit=share)
-        for target in targets
+        lower_bound(target, norm, output_norm, data=request.data, guide=guide, time_limit=share) for target in targets
     ]

@@ -6,16 +6,14 @@ is certain within min_j m_j/L_cj (Tsuzuku, Sato, Sugiyama, NeurIPS 2018, arXiv 1
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lipcert.bounds.api import DENSE_LIMIT, bound
+from lipcert.bounds.api import DENSE_LIMIT, bound, read_model
 from lipcert.errors import InvalidRequest, MissingExtra, NotCertified
 from lipcert.graph import balls
 from lipcert.graph.nodes import Activation, Graph
@@ -28,6 +26,7 @@ from lipcert.sdp.outcome import Progress, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
     from numpy.typing import ArrayLike
 
@@ -279,7 +278,7 @@ def robustness(
     (array([0, 1]), array([1.4142, 0.    ]))
     """
     started = time.perf_counter()
-    graph, name, digest = _read(model)
+    graph, name, digest = read_model(model)
     p = Norm.parse(norm)
     if margins not in MARGINS:
         raise InvalidRequest(f"the margins {margins!r} are not known", advice=f"use {', '.join(MARGINS)}")
@@ -545,15 +544,6 @@ class _Search:
 
 def _numbers(label: str) -> tuple[int, ...]:
     return tuple(map(int, label.split("-")))
-
-
-def _read(model: Graph | str | Path) -> tuple[Graph, str, str]:
-    if isinstance(model, Graph):
-        return model, model.source, ""
-    from lipcert.importer import load
-
-    path = Path(model)
-    return load(path), str(model), hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _points(X: ArrayLike, graph: Graph) -> Array:

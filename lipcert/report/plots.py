@@ -50,7 +50,7 @@ def save(result: Plottable, path: Path, title: str = "") -> None:
     figure = Figure(figsize=(7.0, 4.4), layout="constrained")
     ax = figure.subplots()
     result.plot(ax)
-    ax.set_title(title)
+    ax.set_title(title, loc="left")
     content = io.BytesIO()
     # no date and no random names: the same result gives the same file
     with mpl.rc_context({"svg.hashsalt": "lipcert"}):

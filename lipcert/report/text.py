@@ -12,6 +12,7 @@ from lipcert.report.figures import downward, duration, upward
 from lipcert.sdp.outcome import Status
 
 if TYPE_CHECKING:
+    from lipcert.bounds.compare import Comparison
     from lipcert.bounds.methods import Method
     from lipcert.bounds.robustness import Robustness
     from lipcert.bounds.types import Bound, OutputBound
@@ -124,6 +125,43 @@ def robustness(result: Robustness, radii: Sequence[float], written: Sequence[tup
     return "\n".join(columns(rows) + _listed("idealisations", result.idealisations) + _listed("notes", notes))
 
 
+def comparison(result: Comparison, written: Sequence[tuple[str, str]] = ()) -> str:
+    """The table of methods, smallest bound marked; upper bounds are rounded up.
+
+    Parameters
+    ----------
+    result
+        The comparison.
+    written
+        What was written, and to which file.
+    """
+    best = result.best
+    smallest = best.bound.upper if best.bound else 0.0
+    rows = []
+    for entry in result.entries:
+        if entry.bound is not None:
+            times = upward(entry.bound.upper / smallest, 4) if smallest > 0 else ""
+            state = entry.bound.status.value.replace("_", " ")
+            figures = (
+                upward(entry.bound.upper),
+                times,
+                f"{entry.bound.channels:,}",
+                duration(entry.bound.seconds),
+                state,
+            )
+            rows.append((entry.method, *figures, "smallest" if entry is best else ""))
+    lines = table(("method", "upper bound", "× smallest", "channels", "time", "status", ""), rows)
+    what = f"the largest of {len(result.outputs)} outputs or margins" if result.outputs else "all outputs together"
+    facts = [("constant", f"{_norms(result, result.outputs)}, {what}, global")]
+    if result.lower is not None:
+        facts.append(("lower bound", downward(result.lower)))
+    facts.append(("proven in real arithmetic", "yes, every bound of the table"))
+    lines += ["", *columns([*facts, *written])]
+    return "\n".join(
+        lines + _listed("not used", (f"{e.method}: {e.reason}" for e in result.entries if e.bound is None))
+    )
+
+
 def round_radii(result: Robustness, count: int = 5) -> list[float]:
     """About so many round radii up to the largest finite one: 1, 2 or 5 times a power of ten apart."""
     finite = result.radii[np.isfinite(result.radii)]
@@ -176,7 +214,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _norms(claim: Bound | Certificate, functionals: Sized) -> str:
+def _norms(claim: Bound | Certificate | Comparison, functionals: Sized) -> str:
     """The norms of a claim; scalar functionals need none of the output."""
     return f"{SYMBOLS[claim.norm]} → {'|·|' if functionals else SYMBOLS[claim.output_norm]}"
 

@@ -1,0 +1,263 @@
+"""The bound methods side by side on one network."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from lipcert.bounds.api import bound, read_model
+from lipcert.bounds.table import METHODS
+from lipcert.errors import DoesNotApply, InvalidRequest, LipcertError, MissingExtra, NotCertified, SolverUnavailable
+from lipcert.graph.selection import Selection
+from lipcert.norms import Norm
+from lipcert.sdp.outcome import Progress, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from lipcert.bounds.types import Bound
+    from lipcert.graph.nodes import Graph
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """What one method gave.
+
+    Attributes
+    ----------
+    method
+        Its name.
+    bound
+        The proven bound, or None.
+    reason
+        Why there is none, or ''.
+    """
+
+    method: str
+    bound: Bound | None
+    reason: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry of the JSON list `methods`."""
+        b = self.bound
+        return {
+            "method": self.method,
+            "upper": None if b is None else b.upper,
+            "verified": b is not None,
+            "solver": None if b is None else b.solver,
+            "status": None if b is None else b.status.value,
+            "channels": None if b is None else b.channels,
+            "seconds": None if b is None else round(b.seconds, 3),
+            "reason": self.reason or None,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The bounds of several methods for one constant.
+
+    Attributes
+    ----------
+    entries
+        One a method, in the order asked for.
+    lower
+        A lower bound on the constant, or None.
+    norm, output_norm
+        The norms.
+    outputs
+        The selected outputs and margins, of which the bounds are the largest; empty for all together.
+    model, sha256
+        The file and its hash, where there is one.
+    """
+
+    entries: tuple[Entry, ...]
+    lower: float | None
+    norm: Norm
+    output_norm: Norm
+    outputs: tuple[str, ...] = ()
+    model: str = ""
+    sha256: str = ""
+
+    @property
+    def best(self) -> Entry:
+        """The entry with the smallest bound."""
+        proven = [entry for entry in self.entries if entry.bound is not None]
+        return min(proven, key=lambda entry: entry.bound.upper if entry.bound else float("inf"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that `lipcert compare --json` prints."""
+        return {
+            "model": self.model,
+            "sha256": self.sha256,
+            "norm": str(self.norm),
+            "output_norm": str(self.output_norm),
+            "outputs": list(self.outputs),
+            "lower": self.lower,
+            "best": self.best.method,
+            "methods": [entry.to_dict() for entry in self.entries],
+        }
+
+    def plot(self, ax: Any = None) -> Any:
+        """One bar a method, and the lower bound as a line.
+
+        Parameters
+        ----------
+        ax
+            A matplotlib Axes, or None for a new one.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Raises
+        ------
+        MissingExtra
+            If matplotlib is not installed.
+        """
+        try:
+            import matplotlib.pyplot as plt
+        except ImportError:
+            raise MissingExtra("matplotlib", "plot", purpose="a plot") from None
+        if ax is None:
+            _, ax = plt.subplots()
+        bounds = [(entry.method, entry.bound) for entry in reversed(self.entries) if entry.bound is not None]
+        values = [b.upper for _, b in bounds]
+        bars = ax.barh([name for name, _ in bounds], values)
+        ax.bar_label(bars, [f" {b.upper:.5g} ({b.seconds:.1f} s)" for _, b in bounds])
+        if self.lower:
+            ax.axvline(self.lower, color="black", linestyle="--", label=f"lower bound {self.lower:.5g}")
+            ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0))
+        names = {Norm.L1: "ℓ1", Norm.L2: "ℓ2", Norm.LINF: "ℓ∞"}
+        target = "|·|" if self.outputs else names[self.output_norm]
+        ax.set_xlabel(f"proven Lipschitz bound ({names[self.norm]} → {target})")
+        if max(values) > 20.0 * (self.lower or min(values)) > 0.0:
+            ax.set_xscale("log")
+        ax.margins(x=0.25)
+        return ax
+
+    def named(self, model: str, sha256: str) -> Comparison:
+        """The same comparison with the model's file name and hash."""
+        return replace(self, model=model, sha256=sha256)
+
+
+def compare(
+    model: Graph | str | Path,
+    methods: Iterable[str] | None = None,
+    *,
+    norm: object = 2,
+    output_norm: object = None,
+    outputs: str | int | Iterable[str | int] = "all",
+    solver: str = "auto",
+    tolerance: float = 1e-8,
+    time_limit: float | None = None,
+    lower: bool = True,
+    form: str = "comparators",
+    jobs: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    solver_options: dict[str, object] | None = None,
+) -> Comparison:
+    """Bound a network by several methods.
+
+    Parameters
+    ----------
+    model
+        A graph, or the path of an ONNX file.
+    methods
+        Names from `lipcert methods`; all of them by default. A method that does not apply to the network, or whose solver is
+        not there, is listed with its reason.
+    norm, output_norm, outputs, solver, tolerance, form, jobs, progress, solver_options
+        As in `lipcert.bound`.
+    time_limit
+        Seconds for the solver of each method.
+    lower
+        Whether to look for a lower bound.
+
+    Returns
+    -------
+    Comparison
+        With at least one bound.
+
+    Raises
+    ------
+    InvalidModel, UnsupportedModel
+        If a file cannot be read.
+    InvalidRequest
+        If the arguments do not fit.
+    NotCertified
+        If no method proved a bound.
+
+    Examples
+    --------
+    >>> from lipcert.graph import build as nn
+    >>> network = nn.sequential(nn.linear([[3.0, 4.0]]), nn.relu(), nn.linear([[2.0]]))
+    >>> [(entry.method, round(entry.bound.upper, 6)) for entry in compare(network, ["product", "neuron"]).entries]
+    [('product', 10.0), ('neuron', 10.0)]
+    """
+    chosen = list(METHODS) if methods is None else list(dict.fromkeys(methods))
+    if unknown := [name for name in chosen if name not in METHODS]:
+        raise InvalidRequest(f"the method {unknown[0]!r} is not known", advice=f"use {', '.join(METHODS)}")
+    if not chosen:
+        raise InvalidRequest("no methods to compare", advice=f"name some of {', '.join(METHODS)}")
+    graph, name, digest = read_model(model)
+    norm_in = Norm.parse(norm)
+    norm_out = norm_in if output_norm is None else Norm.parse(output_norm)
+    selection = Selection.parse(outputs, graph.output_size)
+    entries: list[Entry] = []
+    interrupted = False
+    for method in chosen:
+        if interrupted:
+            entries.append(Entry(method, None, "interrupted"))
+            continue
+        started = time.perf_counter()
+
+        def report(step: Progress, method: str = method, started: float = started) -> None:
+            if progress is not None:
+                seconds = time.perf_counter() - started
+                progress(replace(step, stage=f"{method}: {step.stage}", seconds=seconds))
+
+        try:
+            found = bound(
+                graph,
+                norm=norm_in,
+                output_norm=norm_out,
+                outputs=selection.labels or "all",
+                method=method,
+                solver=solver,
+                tolerance=tolerance,
+                time_limit=time_limit,
+                lower=False,
+                form=form,
+                jobs=jobs,
+                progress=report,
+                solver_options=solver_options,
+            )
+        except (DoesNotApply, NotCertified, SolverUnavailable) as error:
+            entries.append(Entry(method, None, error.what.removeprefix(f"the method {method} does not apply: ")))
+        except MissingExtra as error:
+            entries.append(Entry(method, None, str(error)))
+        except MemoryError:
+            entries.append(Entry(method, None, "not enough memory"))
+        except KeyboardInterrupt:
+            interrupted = True
+            entries.append(Entry(method, None, "interrupted"))
+        else:
+            interrupted = found.status is Status.INTERRUPTED
+            entries.append(Entry(method, found))
+    if not any(entry.bound for entry in entries):
+        raise NotCertified(
+            "no method proved a bound", advice="; ".join(f"{entry.method}: {entry.reason}" for entry in entries)
+        )
+    below = _lower(graph, selection, norm_in, norm_out) if lower and not interrupted else None
+    return Comparison(tuple(entries), below, norm_in, norm_out, selection.labels, name, digest)
+
+
+def _lower(graph: Graph, selection: Selection, norm: Norm, output_norm: Norm) -> float | None:
+    from lipcert.bounds.lower import lower_bound
+
+    # the largest of scalar functionals is their norm ℓ∞
+    try:
+        return lower_bound(selection.apply(graph), norm, output_norm if selection.joint else Norm.LINF).value
+    except LipcertError:
+        return None

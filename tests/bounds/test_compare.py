@@ -1,0 +1,98 @@
+"""Methods side by side: the same numbers as one by one, reasons for those that do not apply."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import lipcert
+from lipcert.bounds.table import METHODS
+from lipcert.graph import build as nn
+from lipcert.graph.nodes import Graph
+from lipcert.sdp.outcome import Progress, Status
+
+
+@pytest.fixture(scope="module")
+def network() -> Graph:
+    random = np.random.default_rng(0)
+    weights = [random.standard_normal(shape) / 2 for shape in ((8, 5), (8, 8), (3, 8))]
+    return nn.sequential(nn.linear(weights[0]), nn.relu(), nn.linear(weights[1]), nn.tanh(), nn.linear(weights[2]))
+
+
+def test_all_methods(network: Graph) -> None:
+    seen: list[Progress] = []
+    result = lipcert.compare(network, time_limit=20, progress=seen.append)
+    assert [entry.method for entry in result.entries] == list(METHODS)
+    bounds = {entry.method: entry.bound.upper for entry in result.entries if entry.bound}
+    reasons = {entry.method: entry.reason for entry in result.entries if not entry.bound}
+    assert bounds["neuron"] == pytest.approx(lipcert.bound(network, lower=False).upper, rel=1e-9)
+    assert result.best.bound is not None
+    assert result.best.bound.upper == min(bounds.values())
+    assert all(entry.bound.verified for entry in result.entries if entry.bound)
+    assert result.lower is not None
+    assert 0.8 * min(bounds.values()) < result.lower <= min(bounds.values())
+    assert reasons["geolip"] == "it is for inputs in ℓ∞"
+    assert {name: METHODS[name].name for name in reasons}.keys().isdisjoint({"product", "layer", "channel", "neuron"})
+    assert any(step.stage.startswith("neuron: ") for step in seen)
+
+
+def test_margins_and_norms(network: Graph) -> None:
+    result = lipcert.compare(network, ["layer", "neuron", "layer"], norm="inf", outputs="0-1,2", lower=False)
+    assert (result.outputs, result.lower, len(result.entries)) == (("0-1", "2"), None, 2)
+    single = lipcert.bound(network, norm="inf", outputs="0-1,2", method="layer", lower=False)
+    assert result.entries[0].bound is not None
+    assert result.entries[0].bound.upper == pytest.approx(single.upper, rel=1e-9)
+
+
+def test_a_failing_method_does_not_stop_the_others(network: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lipcert.bounds import compare as module
+
+    real = module.bound
+
+    def bound(graph: Graph, *, method: str, **options: object) -> lipcert.Bound:
+        failures = {
+            "layer": lipcert.NotCertified("no"),
+            "channel": MemoryError(),
+            "lipsdp-rr": lipcert.MissingExtra("cvxpy", "solvers", purpose="it"),
+            "liplt": KeyboardInterrupt(),
+        }
+        if method in failures:
+            raise failures[method]
+        return real(graph, method=method, **options)
+
+    monkeypatch.setattr(module, "bound", bound)
+    result = lipcert.compare(network, ["layer", "channel", "lipsdp-rr", "product", "liplt", "neuron"])
+    reasons = [entry.reason for entry in result.entries]
+    assert reasons[:2] == ["no", "not enough memory"]
+    assert "lipcert[solvers]" in reasons[2]
+    assert reasons[3:] == ["", "interrupted", "interrupted"]
+    assert result.best.method == "product"
+
+
+def test_after_an_interruption_no_method_begins(network: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    from lipcert.bounds import compare as module
+
+    real = module.bound
+    monkeypatch.setattr(module, "bound", lambda *a, **k: replace(real(*a, **k), status=Status.INTERRUPTED))
+    result = lipcert.compare(network, ["product", "neuron"])
+    assert [entry.bound is not None for entry in result.entries] == [True, False]
+
+
+def test_requests_that_do_not_fit(network: Graph) -> None:
+    for methods in (["guess"], []):
+        with pytest.raises(lipcert.InvalidRequest, match="neuron"):
+            lipcert.compare(network, methods)
+    with pytest.raises(lipcert.NotCertified, match="geolip: it is for inputs in ℓ∞"):
+        lipcert.compare(network, ["geolip"])
+
+
+def test_plot(network: Graph) -> None:
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    result = lipcert.compare(network, ["product", "neuron", "geolip"])
+    ax = result.plot(Figure().subplots())
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["neuron", "product"]
+    assert [bar.get_width() for bar in ax.patches] == [e.bound.upper for e in result.entries[1::-1] if e.bound]
