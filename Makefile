@@ -30,6 +30,7 @@ notebooks: $(VENV)/.notebooks
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/importing.py
 	$(BIN)/python benchmarks/solver.py
 	$(BIN)/python benchmarks/paper.py
 

@@ -20,8 +20,8 @@ from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, Input
 if TYPE_CHECKING:
     from lipcert.arrays import Array, IntArray
 
-# largest number of entries of a convolution that is applied as a sparse matrix: 12 bytes an entry, twice
-_SPARSE_ENTRIES = 40_000_000
+# most entries of a convolution that is applied as a sparse matrix; above, its own form is faster, and small
+_SPARSE_ENTRIES = 2**17
 
 
 class Operator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -105,3 +106,23 @@ def test_counts_products():
     operator = Operator(chain(nn.relu()))
     operator.adjoint(operator @ np.ones((operator.shape[1], 3)))
     assert operator.products == 6
+
+
+@pytest.mark.parametrize("size", [16, 32])
+def test_memory_is_proportional_to_the_numbers_in_the_layers(size):
+    rng = np.random.default_rng(0)
+    layers = []
+    for inputs in (3, 32, 32):
+        kernel = rng.standard_normal((32, inputs, 3, 3))
+        layers += [nn.linear(Convolution(kernel, (size, size), (1, 1), (1, 1), (1, 1, 1, 1))), nn.relu()]
+    graph = nn.sequential(*layers)
+    numbers = sum(node.size for _, node in graph.walk())
+    tracemalloc.start()
+    try:
+        operator = Operator(prepare(graph))
+        operator.adjoint(operator @ np.ones(operator.shape[1]))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # a matrix with an entry for each weight at each place would take 12·288 bytes a number
+    assert peak < 200 * numbers
