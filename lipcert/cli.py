@@ -269,7 +269,10 @@ def bound(
     written = None
     if certificate is not None:
         if result.certificate is None:
-            raise InvalidRequest("this bound has no certificate to write", advice="leave --certificate out")
+            raise InvalidRequest(
+                "this bound has no certificate to write",
+                advice="leave --certificate out, or name a method that has one, such as --method neuron",
+            )
         result.certificate.save(certificate)
         written = str(certificate)
     click.echo(json.dumps(result.to_dict() | {"certificate": written}) if as_json else text.bound(result, written))

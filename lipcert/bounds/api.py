@@ -37,6 +37,8 @@ MIX_ABOVE = 1e-5
 """Relative loss through the proof from which coarser multipliers are mixed in."""
 MIXTURES = (1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-2)
 """The parts of them that are tried."""
+CERTIFICATE_WORTH = 1e-7
+"""Relative improvement for which `auto` gives up a certificate: the norm product seldom has one."""
 DENSE_LIMIT = 2500
 """Largest size of the matrices of an interior-point step that `auto` accepts."""
 
@@ -268,7 +270,7 @@ def _prove(
     for name, solver in plan(job_for(request.form), request.method, request.solver):
         if best is not None:
             value = METHODS[name].value(job_for(METHODS[name].form or request.form))
-            if value is None or value >= best.value:
+            if value is None or value >= best.value * (1.0 - CERTIFICATE_WORTH):
                 continue
         try:
             best = attempt(name, solver)
