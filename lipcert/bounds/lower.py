@@ -35,14 +35,16 @@ _DENSE_SWEEPS = 32
 """Jacobians with up to this many rows or columns are formed; larger ones are only applied."""
 _DENSE_ENTRIES = 2_000_000
 _PROBE_ENTRIES = 1_000_000
-_ELITES = 6
+_ELITES = 12
 _PATIENCE = 12
-_BATCH = 32
+_BATCH = 128
 _SMALL = 1000
 _CROWD = 8
 """Starting points for each child of a generation, where Jacobians have at most _SMALL entries."""
+_FLIPS = 6
+"""Preactivations that one move lets change sign, at most."""
 _JITTER = 1e-9
-_AIMING = 0.2
+_AIMING = 0.1
 """The part of the time for points that the guide aims at, and"""
 _AIMS = 6
 """steps for each of its increments."""
@@ -259,10 +261,14 @@ class _Search:
         return any(isinstance(node, Activation | FixedPoint) for _, node in self.graph.walk())
 
     @cached_property
+    def _prepared(self) -> Graph:
+        total = sum(node.size for _, node in self.graph.walk())
+        return prepare(self.graph) if total <= 5000 else self.graph
+
+    @cached_property
     def _probe(self) -> Graph | None:
         """The network with all preactivations as its output; sorts as moduli of differences where it is small."""
-        total = sum(node.size for _, node in self.graph.walk())
-        graph = prepare(self.graph) if total <= 5000 else self.graph
+        graph = self._prepared
         parents = [node.parent for _, node in graph.walk() if isinstance(node, Activation)]
         if not parents:
             return None
@@ -391,7 +397,7 @@ class _Search:
         switched = np.flatnonzero(kind >= 3)
         if self._probe is not None and switched.size:
             one = int(rng.choice(rank[switched]))
-            points[:, switched] = self._switched(parents.points[:, one], switched.size)
+            points[:, switched] = self._switched(parents.points[:, one], parents.directions[:, one], switched.size)
             guess = guess.copy()
             guess[:, switched] = parents.directions[:, [one]]
             rest = np.flatnonzero(kind < 3)
@@ -441,8 +447,11 @@ class _Search:
             return self.rng.standard_normal(x.shape)
         return found.get(self.graph.inputs[0], np.zeros_like(x))
 
-    def _switched(self, x: Array, count: int) -> Array:
-        """Points near x on whose way a few preactivations change sign, to first order: −pinv(G_S) z_S (1 + ε)."""
+    def _switched(self, x: Array, d: Array, count: int) -> Array:
+        """Points near x on whose way a few preactivations change sign, to first order: −pinv(G_S) z_S (1 + ε).
+
+        They are chosen by how near they are, by how much their change of sign would add to ‖J d‖, or by both.
+        """
         assert self._probe is not None
         rng = self.rng
         out = np.repeat(x[:, None], count, axis=1)
@@ -454,33 +463,60 @@ class _Search:
             G = self._rows(tape, chosen)
         except LipcertError:
             return out + rng.standard_normal(out.shape) * self._radii(count)
+        gain = self._gain(x, d)[chosen]
         z = z[chosen]
         reach = np.linalg.norm(G, axis=1)
         live = np.flatnonzero(reach > 1e-12 * reach.max(initial=0.0))
         if not live.size:
             return out + rng.standard_normal(out.shape) * self._radii(count)
-        G, z, distance = G[live], z[live], np.abs(z[live]) / reach[live]
-        near = np.argsort(distance)
+        G, z, gain, distance = G[live], z[live], gain[live], np.abs(z[live]) / reach[live]
+        tiny = np.finfo(float).tiny
+        orders = np.array([np.argsort(score) for score in (distance, -gain, -gain / np.sqrt(distance + tiny))])
         # others unmoved where the rows are independent: the right inverse Gᵀ(G Gᵀ)⁻¹
         inverse = None
         if few and z.size <= min(self.n, 600):
             gram = G @ G.T
             inverse = np.linalg.solve(gram + 1e-10 * np.trace(gram) / z.size * np.eye(z.size), G).T
-        for k in range(count):
-            size = min(int(rng.geometric(0.6)), z.size, self.n)
-            rank = (
-                rng.integers(z.size, size=size) if rng.random() < 0.5 else rng.geometric(min(1.0, 2.0 / z.size), size)
-            )
-            subset = near[np.unique(np.minimum(rank, z.size - 1))]
-            past = 1.0 + 10.0 ** rng.uniform(-5.0, 0.3)
-            if inverse is not None and rng.random() < 0.8:
-                move = -inverse[:, subset] @ (past * z[subset])
-            else:
-                move = -np.linalg.lstsq(G[subset], past * z[subset], rcond=1e-10)[0]
-            if rng.random() < 0.3:
-                move = move + rng.standard_normal(self.n) * (0.1 * np.linalg.norm(move) / np.sqrt(self.n))
-            out[:, k] += move
-        return out
+        size = np.minimum(rng.geometric(0.6, count), min(_FLIPS, z.size, self.n))
+        member = np.arange(size.max()) < size[:, None]
+        rank = np.where(
+            rng.random((count, 1)) < 0.5,
+            rng.integers(z.size, size=member.shape),
+            np.minimum(rng.geometric(min(1.0, 2.0 / z.size), member.shape), z.size - 1),
+        )
+        subset = np.take_along_axis(orders[rng.integers(3, size=count)], rank, axis=1)
+        past = 1.0 + 10.0 ** rng.uniform(-5.0, 0.3, (count, 1))
+        wanted = np.where(member, -past * z[subset], 0.0)
+        rows = np.where(member[:, :, None], G[subset], 0.0)
+        # Gᵀ(G Gᵀ)⁻¹ of the few alone; twice the same one counts once
+        gram = rows @ rows.swapaxes(1, 2)
+        trace = np.einsum("kii->k", gram)[:, None]
+        gram[:, range(member.shape[1]), range(member.shape[1])] += np.where(member, 1e-10 * trace, 1.0)
+        moves = np.einsum("kin,ki->kn", rows, np.linalg.solve(gram, wanted[:, :, None])[:, :, 0])
+        if inverse is not None:
+            alone = rng.random(count) < 0.8
+            moves[alone] = np.einsum("kin,ki->kn", inverse.T[subset[alone]], wanted[alone])
+        noise = rng.standard_normal(moves.shape) * (np.linalg.norm(moves, axis=1)[:, None] / np.sqrt(self.n))
+        moves += np.where(rng.random((count, 1)) < 0.3, 0.1, 0.0) * noise
+        return out + moves.T
+
+    def _gain(self, x: Array, d: Array) -> Array:
+        """What each preactivation would add to ‖J d‖ by its change of sign, to first order: aᵀ(φ'(−z) − φ'(z)) b."""
+        graph = self._prepared
+        tape = record(graph, [x[:, None]])
+        tangents = tape.tangents([d[:, None]])
+        image = tangents[graph.output]
+        adjoints = tape.adjoints({graph.output: image / np.maximum(np.linalg.norm(image), 1e-300)})
+        gains = []
+        for position, node in graph.walk():
+            if not isinstance(node, Activation):
+                continue
+            z, b = tape.values[node.parent], tangents[node.parent]
+            assert z is not None
+            a = adjoints.get(position, np.zeros((node.size, 1))).reshape(node.blocks, -1, 1)
+            there, here = (node.record.vjp(node.split(s * z), a, node.parameters).reshape(z.shape) for s in (-1.0, 1.0))
+            gains.append(((there - here) * b)[:, 0])
+        return np.concatenate(gains)
 
     def _rows(self, tape: Tape, chosen: IntArray) -> Array:
         """The gradients of the chosen preactivations at the one recorded point."""

@@ -134,7 +134,7 @@ def test_starts_from_data() -> None:
     graph = nn.sequential(
         nn.linear([[1.0]] * 3, [-12345.0, -12345.001, -12345.002]), nn.relu(), nn.linear([[1e3, -2e3, 1e3]])
     )
-    found = lower_bound(graph, time_limit=0.2, data=np.array([[12345.0005]]), directions=np.ones((1, 1)))
+    found = lower_bound(graph, time_limit=0.2, data=np.array([[12345.0005]]))
     assert found.value == pytest.approx(1000.0)
 
 
