@@ -17,8 +17,8 @@ from lipcert.errors import NotCertified
 from lipcert.graph.nodes import Activation
 from lipcert.norms import Norm
 from lipcert.sdp.many import solve_all
-from lipcert.sdp.outcome import Outcome, SolverOptions, Status
-from lipcert.sdp.problem import Problem, compress_inputs, subproblems
+from lipcert.sdp.outcome import Outcome, Progress, SolverOptions, Status
+from lipcert.sdp.problem import Balance, Problem, balanced, compress_inputs, subproblems
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array
@@ -166,10 +166,11 @@ def _without_matrices(job: Job, tie: Tie) -> Proposal:
 
 
 def _with_matrices(job: Job, tie: Tie) -> Proposal:
-    system = job.system
+    system, balance = balanced(job.system)
     variable = tie_groups(system.groups, tie)
     problems = list(subproblems(system, job.norm, job.output_norm, tie))
-    outcomes = solve_all([compress_inputs(p) for p in problems], job.solver, job.options, job.jobs)
+    outcomes = solve_all([compress_inputs(p) for p in problems], job.solver, _told(job.options, balance), job.jobs)
+    outcomes = [replace(outcome, bound=balance.bound(outcome.bound)) for outcome in outcomes]
     cases = []
     for problem, outcome in zip(problems, outcomes, strict=True):
         if outcome.y is None:
@@ -178,8 +179,20 @@ def _with_matrices(job: Job, tie: Tie) -> Proposal:
                 advice="try --solver native or --method layer",
             )
         parts = problem.split(outcome.y)
-        cases.append(Multipliers(parts.lam[variable], parts.mu, parts.nu))
+        cases.append(balance.restore(Multipliers(parts.lam[variable], parts.mu, parts.nu)))
     return summarise(cases, tie.value, job.solver, outcomes, _guide(job, problems, outcomes))
+
+
+def _told(options: SolverOptions, balance: Balance) -> SolverOptions:
+    """The options with the bounds of progress reports in the units of the network."""
+    tell = options.progress
+    if tell is None:
+        return options
+
+    def in_units(step: Progress) -> None:
+        tell(step if step.bound is None else replace(step, bound=balance.bound(step.bound)))
+
+    return replace(options, progress=in_units)
 
 
 def summarise(

@@ -101,7 +101,7 @@ def _eliminate_sums(job: Job) -> Proposal:
     proposal = _named(job, "lipsdp-nsr-full")
     if (job.norm, job.output_norm) != (Norm.L2, Norm.L2):
         return proposal
-    (case,) = proposal.cases
+    case = proposal.cases[0].plain()
     try:
         largest = float(free_multipliers(job.graph, case.lam, float(case.mu[0])).max(initial=0.0))
     except NotCertified as error:

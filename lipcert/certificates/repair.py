@@ -23,7 +23,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.linalg.lapack import dpotrf
 
-from lipcert.certificates.claims import LARGEST, SMALLEST, Case, Scaling, holds, scaled, stacked
+from lipcert.certificates.claims import LARGEST, SMALLEST, Case, Scaling, holds, scaled
 from lipcert.certificates.contraction import loss, norm_bound
 from lipcert.certificates.enclosure import UNIT
 from lipcert.certificates.spectral import largest_eigenvalue
@@ -96,9 +96,14 @@ def _positive(proposal: Multipliers) -> Scaling:
     def roots(x: Array) -> Array:
         good = np.isfinite(x) & (x > 0.0)
         floor = 1e-12 * float(x[good].min()) if good.any() else 1.0
-        return np.clip(np.sqrt(np.where(good, x, floor)), 2.0 * SMALLEST, 0.5 * LARGEST)
+        return np.sqrt(np.where(good, x, floor))
 
-    return Scaling(roots(proposal.lam), roots(proposal.mu), None if proposal.nu is None else roots(proposal.nu))
+    d, m = roots(proposal.lam), roots(proposal.mu) * proposal.input_scale
+    return Scaling(
+        _within(d if proposal.scale is None else d * proposal.scale),
+        _within(m),
+        None if proposal.nu is None else _within(roots(proposal.nu)),
+    )
 
 
 def _lifted(system: Interconnection[Enclosure], case: Case, scaling: Scaling) -> Scaling:
@@ -109,17 +114,23 @@ def _lifted(system: Interconnection[Enclosure], case: Case, scaling: Scaling) ->
     groups = system.groups
     if not groups.count or system.implicit:
         return scaling
-    a = stacked(system, case).mid[:, : groups.channels]
-    a *= a
-    last = np.ones(case.outputs.size) if scaling.n is None else scaling.n**-2.0
-    lam = scaling.d**2
+    size = np.abs(scaled(system, case, scaling).mid[:, : groups.channels])
+    raised = np.ones(groups.count)
+    last = np.ones(case.outputs.size)
     for layer in np.unique(groups.layer)[::-1]:
-        weights = np.concatenate([lam[groups.row], last])
-        chosen = groups.layer[groups.column] == layer
+        (chosen,) = np.nonzero(groups.layer[groups.column] == layer)
+        part = np.minimum(size[:, chosen] * np.concatenate([raised[groups.row], last])[:, None], LARGEST)
+        largest = part.max(axis=0, initial=0.0)
+        part /= np.where(largest > 0.0, largest, 1.0)
         needed = np.zeros(groups.count)
-        np.maximum.at(needed, groups.column[chosen], weights @ a[:, chosen])
-        lam = np.where(lam < needed, needed * (1.0 + 1e-9), lam)
-    return replace(scaling, d=np.clip(np.sqrt(lam), 2.0 * SMALLEST, 0.5 * LARGEST))
+        np.maximum.at(needed, groups.column[chosen], largest * np.sqrt(np.einsum("ij,ij->j", part, part)))
+        raised = np.where(needed > 1.0, needed * (1.0 + 1e-9), raised)
+    return replace(scaling, d=_within(scaling.d * raised))
+
+
+def _within(x: Array) -> Array:
+    """x clipped to what `holds` accepts."""
+    return np.clip(x, 2.0 * SMALLEST, 0.5 * LARGEST)
 
 
 def _shifted(system: Interconnection[Enclosure], scaling: Scaling, shift: float) -> Scaling:
@@ -128,7 +139,7 @@ def _shifted(system: Interconnection[Enclosure], scaling: Scaling, shift: float)
         return scaling
     layer = system.groups.layer
     power = np.exp(np.minimum(shift * (layer.max(initial=0) - layer + 1.0), 600.0))
-    return replace(scaling, d=np.clip(scaling.d * power, 2.0 * SMALLEST, 0.5 * LARGEST))
+    return replace(scaling, d=_within(scaling.d * power))
 
 
 def _least(system: Interconnection[Enclosure], case: Case, scaling: Scaling, slack: float) -> Scaling | None:
@@ -145,13 +156,16 @@ def _least(system: Interconnection[Enclosure], case: Case, scaling: Scaling, sla
     if info != 0:
         return None
     half = solve_triangular(factor, b_x, lower=True, check_finite=False)
-    gram = half.T @ half if len(half) > len(half.T) else half @ half.T
-    if not np.isfinite(gram).all():
+    # a bound may be far from the first guess
+    unit = float(np.abs(half).max(initial=0.0)) or 1.0
+    if not np.isfinite(unit):
         return None
+    half /= unit
+    gram = half.T @ half if len(half) > len(half.T) else half @ half.T
     top = largest_eigenvalue(gram)
     # where rounding outweighs the entries, their radius decides
     spread = 0.0 if b.rad is None else 4.0 * norm_bound(b.rad[:, channels:])
-    return replace(scaling, m=np.clip(scaling.m * max(np.sqrt(top), spread), SMALLEST * 2.0**80, LARGEST))
+    return replace(scaling, m=np.clip(scaling.m * max(unit * np.sqrt(top), spread), SMALLEST * 2.0**80, LARGEST))
 
 
 def _into_cone(system: Interconnection[Enclosure], case: Case, scaling: Scaling, depth: float) -> Scaling:
@@ -179,4 +193,4 @@ def _into_cone(system: Interconnection[Enclosure], case: Case, scaling: Scaling,
         room = 1.0 - float(np.linalg.norm(b[:rows], 2)) ** 2
         if room > 0.0:
             d = d * max(1.0, float(np.linalg.norm(b[rows:], 2)) / np.sqrt(0.5 * room))
-    return replace(scaling, d=np.clip(d, 2.0 * SMALLEST, 0.5 * LARGEST))
+    return replace(scaling, d=_within(d))

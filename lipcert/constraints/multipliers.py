@@ -25,11 +25,21 @@ class Multipliers:
         (1,) for inputs in ℓ2 or of one coordinate, (inputs,) for ℓ∞.
     nu
         (outputs,) for the output norm ℓ1, else None.
+    scale, input_scale
+        What is meant is lam·scale² and mu·input_scale²: the bounds of deep networks have no square in float64. `scale`
+        is (groups,), or None for 1.
     """
 
     lam: Array
     mu: Array
     nu: Array | None = None
+    scale: Array | None = None
+    input_scale: float = 1.0
+
+    def plain(self) -> Multipliers:
+        """The same with scales of 1, as far as float64 goes."""
+        lam = self.lam if self.scale is None else self.lam * self.scale**2
+        return Multipliers(lam, self.mu * self.input_scale**2, self.nu)
 
 
 class Tie(StrEnum):

@@ -157,6 +157,62 @@ def subproblems(
             )
 
 
+@dataclass(frozen=True, eq=False)
+class Balance:
+    """The powers of two of `balanced`: v_g was divided by 2^group_g, and x by 2^inputs."""
+
+    group: IntArray
+    inputs: int
+
+    def restore(self, y: Multipliers) -> Multipliers:
+        """Multipliers of the balanced system (ties expanded) as those of the system."""
+        return replace(y, scale=np.ldexp(1.0, self.group), input_scale=self.bound(1.0))
+
+    def bound(self, value: float) -> float:
+        """A bound for the balanced system as one for the system."""
+        return float(np.ldexp(value, self.inputs))
+
+
+def balanced(system: Interconnection[Array]) -> tuple[Interconnection[Array], Balance]:
+    """The system in coordinates in which the entries behind every layer, and those of every layer, are about one.
+
+    The gain of a deep network spans hundreds of orders of magnitude, and its square overflows. From the last layer to the
+    first, the channels of a layer, and then the inputs, are multiplied by a power of two that no later row exceeds.
+
+    Examples
+    --------
+    >>> from lipcert.constraints.interconnection import lower
+    >>> from lipcert.graph import build as nn
+    >>> network = nn.sequential(nn.linear([[2.0**500]]), nn.relu(), nn.linear([[2.0**500]]))
+    >>> system, balance = balanced(lower(network))
+    >>> float(np.abs(system.R).max()), balance.inputs
+    (0.5, 1000)
+    """
+    groups, channels = system.groups, system.groups.channels
+    stacked = np.vstack([system.R, system.Y])
+    exponent = np.where(stacked != 0.0, np.frexp(stacked)[1], -(2**20))
+    group = np.zeros(groups.count, dtype=np.int64)
+    height = np.zeros(stacked.shape[0], dtype=np.int64)
+    below = np.concatenate([groups.layer[groups.row], np.full(system.Y.shape[0], groups.layer.max(initial=0) + 1)])
+    last = 0
+    for layer in (*np.unique(groups.layer)[::-1], -1):
+        own = (
+            np.flatnonzero(groups.layer[groups.column] == layer)
+            if layer >= 0
+            else np.arange(channels, stacked.shape[1])
+        )
+        rows = below > layer
+        largest = int((exponent[np.ix_(rows, own)] + height[rows][:, None]).max(initial=-(2**20)))
+        # what reaches no output keeps the scale of the layer behind it
+        last = largest if largest > -(2**19) else last
+        if layer >= 0:
+            group[groups.layer == layer] = last
+            height[: groups.row.size][groups.layer[groups.row] == layer] = last
+    columns = np.concatenate([group[groups.column], np.full(system.inputs, last)])
+    R = np.ldexp(system.R, (group[groups.row][:, None] - columns))
+    return replace(system, R=R, Y=np.ldexp(system.Y, -columns)), Balance(group, last)
+
+
 def compress_inputs(problem: Problem) -> Problem:
     """The same problem on the row space of the input columns, for one input part (ℓ2 only); its optimum is the same.
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from lipcert.arrays import Array, IntArray
 
+    Hessian = tuple[Array, Array]
+
 ITERATION_LIMIT = 100
 BLOCK = 128
 LANCZOS_STEPS = 60
@@ -173,17 +175,15 @@ class Restoration:
         y[self.kept] = np.where(dual, 1.0 / theta, theta)
         inputs = self.kept[(problem.cost[self.kept] > 0) & dual]
         tiny = 1e-16 * (y[inputs].mean() if inputs.size else 1e-8)
+        # lam_g Σ_i R_ij² is to be small beside y_j for every column j, and to vanish where it costs
+        room = np.where(np.isin(problem.column, self.kept), 1e-16, 1e-3) / max(1, problem.column.size)
         for variables in reversed(self.dropped):
             y[variables] = tiny
             rows = np.flatnonzero(np.isin(problem.row, variables))
-            # lam_g Σ_i R_ij² is to vanish beside y_j for every column j
-            ratio = np.max(
-                problem.R[rows] ** 2 / np.maximum(y[problem.column], np.finfo(float).tiny), axis=1, initial=0
-            )
-            load = np.zeros(problem.variables)
-            np.maximum.at(load, problem.row[rows], ratio)
-            room = 1e-18 / max(1, problem.column.size)
-            y[variables] = np.minimum(tiny, room / np.maximum(load[variables], room / tiny))
+            squares = problem.R[rows] ** 2
+            most = np.full(squares.shape, tiny)
+            np.divide(room * y[problem.column], squares, out=most, where=squares > 0)
+            np.minimum.at(y, problem.row[rows], most.min(axis=1, initial=tiny))
         return y
 
     def gram(self, search: Search) -> Array | None:
@@ -343,7 +343,6 @@ def _away_from_the_boundary(form: TransposedForm, theta: Array) -> Array:
 
     This divides the blocks of B below the diagonal by the root of the factor or more, and nothing else.
     """
-    constant = form.row < 0
     depth = np.zeros(form.variables)
     levels = _levels(form)[::-1]
     for k, (level, _) in enumerate(levels):
@@ -648,6 +647,8 @@ class Search:
             status = self.finished(idle)
             if status is not None:
                 return status
+            if not tau > 0.0:
+                return Status.STALLED
             factor = self.factor(schur_complement(point, X, XB), hessian)
             del XB
             if factor is None:
@@ -700,7 +701,7 @@ class Search:
         inputs = self.form.inverse > 0
         return point.S * (np.sum(self.form.inverse / point.theta) / -np.sum(image[inputs]))
 
-    def objective(self, theta: Array) -> tuple[Array, tuple[Array, Array]]:
+    def objective(self, theta: Array) -> tuple[Array, Hessian]:
         """Gradient and Hessian diag(c) − u uᵀ, as (c, u), in delta = dtheta/theta.
 
         Without linear part the harmonic mean 1/f of f = Σ inverse/theta is maximised in place of minimising f: it is
@@ -749,7 +750,7 @@ class Search:
             return Status.TIME_LIMIT
         return Status.STALLED if idle > 30 else None
 
-    def factor(self, schur: Array, hessian: tuple[Array, Array]) -> tuple[Array, bool] | None:
+    def factor(self, schur: Array, hessian: Hessian) -> tuple[Array, bool] | None:
         """The Cholesky factor of the Schur complement with the objective's Hessian, or None."""
         curvature, u = hessian
         diagonal = np.einsum("ii->i", schur)
@@ -784,7 +785,7 @@ class Search:
         tau: float,
         delta: Array,
         gradient: Array,
-        hessian: tuple[Array, Array],
+        hessian: Hessian,
         image: Array,
         primal: float,
         dual: float,
