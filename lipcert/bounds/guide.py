@@ -17,7 +17,7 @@ from lipcert.sdp.problem import compress_inputs, decompress
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from lipcert.arrays import Array
+    from lipcert.arrays import Array, IntArray
     from lipcert.constraints.interconnection import Groups
     from lipcert.sdp.outcome import Outcome
     from lipcert.sdp.problem import Problem
@@ -66,7 +66,8 @@ class Guide:
             small = compress_inputs(problem)
             values, vectors = np.linalg.eigh(outcome.gram)
             spread = vectors * np.sqrt(np.maximum(values, 0.0))
-            u = np.column_stack([vectors[:, : -EIGENVECTORS - 1 : -1], spread @ rng.standard_normal((values.size, SAMPLES))])
+            samples = spread @ rng.standard_normal((values.size, SAMPLES))
+            u = np.column_stack([vectors[:, : -EIGENVECTORS - 1 : -1], samples])
             x = u[small.channels :]
             directions.append(x if x.shape[0] == inputs else decompress(problem, x))
             before = (small.R @ u)[row]
@@ -82,7 +83,7 @@ class Guide:
         return cls(np.hstack(directions), np.hstack(gains), np.hstack(weights))
 
 
-def _pairs(groups: Groups) -> tuple[Array, Array]:
+def _pairs(groups: Groups) -> tuple[IntArray, IntArray]:
     """The row and the channel column of each group that has one of each."""
     single = np.bincount(groups.row, minlength=groups.count) == 1
     single &= np.bincount(groups.column, minlength=groups.count) == 1
