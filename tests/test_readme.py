@@ -22,6 +22,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", [page for page in PAGES if steps(page)])
 def test_page_runs(page: str, folder: Path) -> None:
     """In order, in one folder that holds models/."""
