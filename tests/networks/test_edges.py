@@ -128,8 +128,7 @@ ENDS = {
 }
 
 
-@pytest.mark.parametrize("name", ENDS)
-@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("name", "bias"), [("relu", False), *((name, True) for name in ENDS)])
 def test_networks_that_end_in_an_activation(name, bias, tmp_path):
     rng = np.random.default_rng(1)
     sizes = (3, 6, 4)
@@ -139,7 +138,7 @@ def test_networks_that_end_in_an_activation(name, bias, tmp_path):
     graph = nn.sequential(layers[0], nn.relu(), layers[1], ENDS[name])
     upper = bound_everywhere(graph, tmp_path)
     assert upper >= max(steepest(graph, 100, rng), steepest_chord(graph, 300, rng))
-    if name not in ("log-softmax",):
+    if name != "log-softmax":
         without = lipcert.bound(nn.sequential(layers[0], nn.relu(), layers[1]), lower=False).upper
         assert upper <= without * (1 + 1e-6)
 
