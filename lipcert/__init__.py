@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from lipcert.importer.from_torch import from_torch
     from lipcert.importer.load import load
     from lipcert.importer.writer import save
+    from lipcert.report.html import save_report
 
 # imported on first use, so that `import lipcert` stays quick
 _HOME = {
@@ -56,6 +57,7 @@ _HOME = {
     "load": "importer.load",
     "from_torch": "importer.from_torch",
     "save": "importer.writer",
+    "save_report": "report.html",
     "LipcertError": "errors",
     "InvalidModel": "errors",
     "UnsupportedModel": "errors",
@@ -94,6 +96,7 @@ __all__ = [
     "lower_bound",
     "robustness",
     "save",
+    "save_report",
     "verify",
 ]
 

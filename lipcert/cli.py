@@ -207,6 +207,7 @@ def cli(debug: bool) -> None:
 @norm_options
 @solver_options
 @click.option("--certificate", type=FILE, metavar="FILE", help="Write the certificate there, for `lipcert verify`.")
+@click.option("--report", type=FILE, metavar="FILE", help="Write a self-contained HTML page with figures there.")
 @click.option("--lower/--no-lower", default=True, show_default=True, help="Look for a lower bound too.")
 @click.option("--data", type=FILE, metavar="FILE",
               help="Samples to start the lower bound from: .npy, .npz or .csv, one a row.")  # fmt: skip
@@ -226,6 +227,7 @@ def bound(
     form: str,
     jobs: int | None,
     certificate: Path | None,
+    report: Path | None,
     lower: bool,
     data: Path | None,
     as_json: bool,
@@ -242,8 +244,9 @@ def bound(
     from lipcert.report.progress import LiveLine
     from lipcert.samples import read_samples
 
-    if certificate is not None:
-        _require_writable(certificate)
+    for path in (certificate, report):
+        if path is not None:
+            _require_writable(path)
     graph = load(model, output=output)
     samples = None if data is None else read_samples(data, graph.input_size).T
     silent = as_json or quiet
@@ -266,7 +269,7 @@ def bound(
             progress=line,
             solver_options=extra,
         ).named(str(model), hashlib.sha256(model.read_bytes()).hexdigest())
-    written = None
+    written: dict[str, str | None] = {"certificate": None, "report": None}
     if certificate is not None:
         if result.certificate is None:
             raise InvalidRequest(
@@ -274,8 +277,13 @@ def bound(
                 advice="leave --certificate out, or name a method that has one, such as --method neuron",
             )
         result.certificate.save(certificate)
-        written = str(certificate)
-    click.echo(json.dumps(result.to_dict() | {"certificate": written}) if as_json else text.bound(result, written))
+        written["certificate"] = str(certificate)
+    if report is not None:
+        from lipcert.report.html import save_report
+
+        save_report(result, graph, report, written["certificate"] or "")
+        written["report"] = str(report)
+    click.echo(json.dumps(result.to_dict() | written) if as_json else text.bound(result, **written))
 
 
 @cli.command(short_help="Certify the radius of every sample of a classifier.")

@@ -50,6 +50,7 @@ KEYS = {
     "idealisations": list,
     "notes": list,
     "certificate": (str, type(None)),
+    "report": (str, type(None)),
     "each": list,
 }
 
@@ -145,6 +146,17 @@ class TestBound:
         file = tmp_path / f"points{suffix}"
         np.save(file, points) if suffix == ".npy" else np.savetxt(file, points, delimiter=",")
         assert bound(CONTROLLER, "--data", str(file))["lower"] > 0
+
+    def test_report(self, tmp_path: Path) -> None:
+        page, proof = tmp_path / "report.html", tmp_path / "proof.json"
+        data = bound(CONTROLLER, "--no-lower", "--report", str(page), "--certificate", str(proof))
+        assert data["report"] == str(page)
+        text = page.read_text(encoding="utf-8")
+        assert "lipcert verify proof.json oscillator_controller.onnx" in text
+        assert data["sha256"] in text
+        result = run("bound", CONTROLLER, "--no-lower", "--report", str(page))
+        assert result.stdout.splitlines()[-1].split() == ["report", str(page)]
+        assert_refused(run("bound", CONTROLLER, "--report", str(tmp_path / "no" / "r.html")), 2, "cannot be written")
 
     def test_time_limit(self) -> None:
         data = bound(RELU, "--time-limit", "0.001", "--no-lower")

@@ -139,6 +139,7 @@ class Bound:
             "idealisations": list(self.idealisations),
             "notes": list(self.notes),
             "certificate": None,
+            "report": None,
             "each": [item.to_dict() for item in self.each],
         }
 

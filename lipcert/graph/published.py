@@ -47,7 +47,8 @@ def _residual_pair(builder: GraphBuilder, node: Activation) -> int:
     signs = sp.csr_array(sp.diags_array(np.tile([-1.0, 1.0], node.blocks)))
     second = Index(np.repeat(np.arange(1, node.size, 2), 2), node.size)
     channel = None if node.channel is None else np.repeat(node.channel, 2)
-    relu = builder.activation(builder.affine([node.parent], [Sparse(difference)]), "relu", channel=channel)
+    z = builder.affine([node.parent], [Sparse(difference)])
+    relu = builder.activation(z, "relu", channel=channel, name=node.name)
     return builder.affine([node.parent, relu], [second, Sparse(signs)], name=node.name)
 
 

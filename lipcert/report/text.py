@@ -33,15 +33,15 @@ def header(model: str, summary: Summary) -> str:
     )
 
 
-def bound(result: Bound, certificate: str | None = None) -> str:
+def bound(result: Bound, certificate: str | None = None, report: str | None = None) -> str:
     """The table of a bound; upper bounds are rounded up, lower bounds down.
 
     Parameters
     ----------
     result
         The bound.
-    certificate
-        The file that its certificate was written to, or None.
+    certificate, report
+        The files that its certificate and its page were written to, or None.
     """
     what = f"the largest of {len(result.each)} below" if result.each else "all outputs together"
     partial = " so far" if result.status in (Status.TIME_LIMIT, Status.INTERRUPTED) else ""
@@ -60,8 +60,7 @@ def bound(result: Bound, certificate: str | None = None) -> str:
     rows.append(("status", f"{result.status.value}: {result.status.advice}"))
     rows.append(("time", duration(result.seconds)))
     rows.append(("proven in real arithmetic", "yes" if result.verified else "no"))
-    if certificate is not None:
-        rows.append(("certificate", certificate))
+    rows += [(name, path) for name, path in (("certificate", certificate), ("report", report)) if path is not None]
     lines = columns(rows)
     if result.each:
         lines += ["", *table(("output", "upper bound", "lower bound"), [_functional(item) for item in result.each])]

@@ -1,0 +1,358 @@
+"""One self-contained HTML page about a bound: no scripts, nothing loaded from elsewhere, light and dark."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lipcert.bounds.layers import layers
+from lipcert.certificates.certificate import write_atomically
+from lipcert.graph.summary import summarise
+from lipcert.norms import Norm
+from lipcert.report.charts import Bar, Box, Line, bars, boxes, lines, pairs
+from lipcert.report.figures import downward, duration, upward
+from lipcert.report.markup import Content, Element, render, tag
+from lipcert.report.text import SYMBOLS
+from lipcert.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from lipcert.bounds.layers import Layers
+    from lipcert.bounds.types import Bound
+    from lipcert.graph.nodes import Graph
+
+EMBEDDED = 2**20
+"""Certificates up to this size in bytes are part of the page."""
+_ROWS = 100
+"""Rows of a table that are shown."""
+_LAYERS = 40
+"""Layers that are drawn."""
+
+# what the browser may load: the styles in the page
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1f2328; --soft: #57606a; --paper: #fff; --rule: #d0d7de; --box: #f6f8fa;
+  --ours: #0b7a53; --theirs: #b3471b; --below: #5b5fc7 }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --soft: #9da7b3; --paper: #0d1117; --rule: #3d444d;
+  --box: #161b22; --ours: #3fb58b; --theirs: #f0894d; --below: #9a9df5 } }
+* { box-sizing: border-box }
+body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui, sans-serif }
+main { max-width: 60rem; margin: 0 auto; padding: 2rem 1.25rem 4rem }
+h1 { font-size: 1.6rem; margin: 0 0 .5rem; overflow-wrap: anywhere }
+h2 { font-size: 1.2rem; margin: 2.5rem 0 .75rem; border-bottom: 1px solid var(--rule); padding-bottom: .3rem }
+p { margin: .5rem 0; max-width: 46rem }
+.claim { font-size: 1.15rem; padding: .9rem 1.1rem; background: var(--box); border-left: .3rem solid var(--ours) }
+.scroll { overflow-x: auto }
+table { border-collapse: collapse; margin: .75rem 0; font-variant-numeric: tabular-nums }
+caption { text-align: left; color: var(--soft); padding-bottom: .3rem }
+th, td { text-align: left; padding: .25rem 1rem .25rem 0; border-bottom: 1px solid var(--rule); vertical-align: top;
+  overflow-wrap: anywhere }
+th { font-weight: 600 }
+td.number { text-align: right; white-space: nowrap }
+code, pre { font: .9em ui-monospace, monospace; overflow-wrap: anywhere }
+pre { background: var(--box); padding: .8rem 1rem; overflow-x: auto }
+a { color: var(--ours) }
+:focus-visible { outline: 2px solid var(--ours); outline-offset: 2px }
+figure { margin: 1rem 0 }
+figcaption { color: var(--soft); font-size: .92rem }
+svg { display: block; width: 100%; height: auto; font: 13px system-ui, sans-serif }
+svg text { fill: var(--ink) }
+svg .end { text-anchor: end }
+svg .middle { text-anchor: middle }
+svg .grid { stroke: var(--rule) }
+svg .ours { fill: var(--ours) }
+svg .theirs { fill: var(--theirs) }
+svg .below { fill: var(--below) }
+svg .line { fill: none; stroke-width: 2 }
+svg .line.ours { stroke: var(--ours) }
+svg .line.theirs { stroke: var(--theirs); stroke-dasharray: 7 4 }
+svg .line.below { stroke: var(--below); stroke-dasharray: 2 3 }
+svg .line.ink { stroke: var(--ink) }
+footer { margin-top: 3rem; color: var(--soft); font-size: .9rem }
+"""
+
+
+def save_report(bound: Bound, graph: Graph, path: str | Path, certificate: str = "") -> None:
+    """Write a self-contained HTML page about a bound; an existing file is replaced atomically.
+
+    Parameters
+    ----------
+    bound
+        A bound of this network.
+    graph
+        The network.
+    path
+        The file.
+    certificate
+        The file that the certificate was written to, if it was.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import lipcert
+    >>> from lipcert.graph import build as nn
+    >>> network = nn.sequential(nn.linear([[3.0, 4.0]]), nn.relu())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_report(lipcert.bound(network), network, f"{folder}/report.html")
+    ...     Path(f"{folder}/report.html").read_text()[:15]
+    '<!DOCTYPE html>'
+    """
+    write_atomically(Path(path), page(bound, graph, certificate).encode())
+
+
+def page(bound: Bound, graph: Graph, certificate: str = "") -> str:
+    """The text of the page; arguments as in `save_report`."""
+    name = Path(bound.model).name or graph.source or "a network"
+    shares = layers(bound, graph)
+    body = tag(
+        "main",
+        tag("h1", "Lipschitz bound of ", tag("bdi", name)),
+        *_claim(bound),
+        *_summary(bound, graph),
+        *_bounds(bound),
+        *_each(bound),
+        *_convergence(bound),
+        *_layers(bound, shares),
+        *_remarks(bound),
+        *_proof(bound, graph, certificate),
+        tag("footer", f"Written by lipcert {__version__}. The page holds no scripts and loads nothing."),
+    )
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
+        tag("title", f"Lipschitz bound of {name}"),
+        tag("style", _STYLE),
+    )
+    return f"<!DOCTYPE html>\n{render(tag('html', head, tag('body', body), lang='en'))}\n"
+
+
+def _claim(bound: Bound) -> list[Element]:
+    changed = {Norm.L1: "‖x − x′‖₁", Norm.L2: "‖x − x′‖₂", Norm.LINF: "‖x − x′‖∞"}[bound.norm]
+    moved = {Norm.L1: "‖f(x) − f(x′)‖₁", Norm.L2: "‖f(x) − f(x′)‖₂", Norm.LINF: "‖f(x) − f(x′)‖∞"}[bound.output_norm]
+    if bound.each:
+        moved = "|g(x) − g(x′)|"
+    claim = tag(
+        "p", tag("strong", f"{moved} ≤ {upward(bound.upper)} · {changed}"), " for all inputs x and x′", class_="claim"
+    )
+    which = f", for each g of the {len(bound.each)} outputs and margins below" if bound.each else ""
+    proof = "This is proven in exact real arithmetic for the weights in the file, all rounding errors accounted for"
+    return [
+        claim,
+        tag("p", f"{proof}{which}. The larger the number, the more the network can amplify a change of its input."),
+    ]
+
+
+def _summary(bound: Bound, graph: Graph) -> list[Element]:
+    summary = summarise(graph)
+    effort = [bound.solver]
+    if bound.iterations is not None:
+        effort.append(f"{bound.iterations} iterations")
+    if bound.relative_gap is not None:
+        effort.append(f"relative gap {bound.relative_gap:.1e}")
+    rows: list[tuple[str, str]] = [
+        ("inputs → outputs", f"{bound.inputs:,} → {bound.outputs:,}"),
+        ("activations", ", ".join(summary.activations) or "none"),
+        ("parameters", f"{summary.parameters:,}"),
+        ("channels of the program", f"{bound.channels:,}"),
+        ("upper bound", upward(bound.upper)),
+    ]
+    if summary.implicit:
+        rows.insert(3, ("implicit layers", f"{summary.implicit}, proven to have exactly one solution"))
+    if bound.lower is not None:
+        rows.append(("lower bound", downward(bound.lower)))
+    if bound.ratio is not None:
+        rows.append(("upper / lower", upward(bound.ratio, 5)))
+    if bound.product is not None:
+        rows.append(("norm product", upward(bound.product)))
+    rows += [
+        ("norms", f"{SYMBOLS[bound.norm]} → {'|·|' if bound.each else SYMBOLS[bound.output_norm]}"),
+        ("method", bound.method),
+        ("solver", ", ".join(effort)),
+        ("status", f"{bound.status.value}: {bound.status.advice}"),
+        ("time", duration(bound.seconds)),
+    ]
+    body = [tag("tr", tag("th", key, scope="row"), tag("td", tag("bdi", value))) for key, value in rows]
+    return [tag("h2", "Summary"), tag("div", tag("table", tag("tbody", *body)), class_="scroll")]
+
+
+def _bounds(bound: Bound) -> list[Element]:
+    rows = [Bar("proven bound", bound.upper, upward(bound.upper))]
+    if bound.product is not None:
+        rows.insert(0, Bar("norm product", bound.product, upward(bound.product), "theirs"))
+    if bound.lower is not None:
+        rows.append(Bar("lower bound", bound.lower, downward(bound.lower), "below"))
+    if len(rows) < 2 or bound.upper <= 0:
+        return []
+    positive = [row.value for row in rows if row.value > 0]
+    log = max(positive) > 50.0 * min(positive)
+    text = "; ".join(f"{row.label} {row.text}" for row in rows)
+    caption = "The true constant lies between the lower bound and the proven bound."
+    if log:
+        caption += " The axis is logarithmic."
+    return [tag("h2", "Bounds"), _figure(bars("The bounds", text, rows, log=log), caption)]
+
+
+def _each(bound: Bound) -> list[Element]:
+    if not bound.each:
+        return []
+    ranked = sorted(bound.each, key=lambda item: -item.upper)
+    head = ("output", "upper bound", "lower bound")
+    rows = [(i.output, upward(i.upper), "" if i.lower is None else downward(i.lower)) for i in ranked[:_ROWS]]
+    more = f", the largest {_ROWS} of {len(ranked)}" if len(ranked) > _ROWS else ""
+    return [tag("h2", "Outputs and margins"), _table(f"One bound each{more}; 3-5 is the margin y₃ − y₅", head, rows)]
+
+
+def _convergence(bound: Bound) -> list[Element]:
+    steps = [p for p in bound.trace if p.bound is not None and math.isfinite(p.bound) and p.bound > 0]
+    if len(steps) < 2:
+        return []
+    seconds = [p.seconds for p in steps]
+    values = [float(p.bound or 0.0) for p in steps]
+    series = [Line("feasible point of the solver", seconds, values)]
+    if bound.product is not None:
+        series.append(Line("norm product", [], [bound.product], "theirs", flat=True))
+    if bound.lower:
+        series.append(Line("lower bound", [], [bound.lower], "below", flat=True))
+    log = max(values) > 20.0 * min(values)
+    first, last = (f"{values[k]:.5g} after {seconds[k]:.3g} s" for k in (0, -1))
+    text = f"From {first} to {last} in {len(steps)} steps."
+    caption = "The bound that the solver's best feasible point stands for. Only the last one was proven."
+    found: list[Element] = [
+        tag("h2", "Convergence"),
+        _figure(lines("Bound over time", text, series, across="seconds", log=log), caption),
+    ]
+    gaps = [(p.seconds, float(p.gap)) for p in steps if p.gap is not None and math.isfinite(p.gap) and p.gap > 0]
+    if len(gaps) > 1:
+        x, y = zip(*gaps, strict=True)
+        text = f"From {y[0]:.1e} to {y[-1]:.1e}."
+        chart = lines("Relative duality gap over time", text, [Line("relative gap", x, y)], across="seconds", log=True)
+        found.append(_figure(chart, "How far the solver was from the optimum, as far as it knows."))
+    return found
+
+
+def _layers(bound: Bound, shares: Layers | None) -> list[Element]:
+    if shares is None or not shares.layers:
+        return []
+    steps = shares.factors()
+    compared = all(norm is not None for _, norm, _ in steps)
+    found = [tag("h2", "Layer by layer")]
+    of_all = f" of {max(bound.each, key=lambda item: item.upper).output}, the largest bound" if bound.each else ""
+    intro = (
+        "A multiplier of the semidefinite program says how much a unit change of a channel can move the output. Its median "
+        "over a layer, divided by that of the next layer, is the layer's factor: from the input to the output the factors "
+        f"multiply to the bound{of_all}."
+    )
+    if compared:
+        intro += " In the norm product the layer has its norm as a factor; where the bound has a smaller one, it gains."
+    found.append(tag("p", intro))
+    shown = steps[:_LAYERS]
+    text = "; ".join(f"{name}: {f'{norm:.4g} and ' if norm else ''}{ours:.4g}" for name, norm, ours in shown)
+    labelled = [(f"→{name.rpartition('→')[2]}", norm, ours) for name, norm, ours in shown]
+    if compared:
+        chart = pairs("Factors of the layers", text, labelled, ("in the norm product", "in the proven bound"))
+    else:
+        chart = bars("Factors of the layers", text, [Bar(name, ours, f"{ours:.4g}") for name, _, ours in labelled])
+    some = f"The first {_LAYERS} steps." if len(steps) > _LAYERS else f"{len(steps)} steps, input first."
+    found.append(_figure(chart, some))
+    head = ("step", "proven bound", *(("norm product", "quotient") if compared else ()))
+    rows = [
+        (name, f"{ours:.5g}", *((f"{norm:.5g}", f"{norm / ours:.3g}") if compared and norm else ()))
+        for name, norm, ours in steps[:_ROWS]
+    ]
+    found.append(_table("The same as numbers", head, rows))
+    found += [tag("h2", "Multipliers"), tag("p", "How they differ within a layer, as changes of the output.")]
+    drawn = shares.layers[:_LAYERS]
+    spreads = [
+        Box(layer.name or layer.what, _quantiles(layer.sensitivity, (0.0, 0.25, 0.5, 0.75, 1.0)), layer.product)
+        for layer in drawn
+    ]
+    text = "; ".join(f"{layer.what}: median {layer.typical:.4g}" for layer in drawn)
+    chart = boxes("Distribution of the multipliers", text, spreads, mark="the same by the norm product")
+    caption = "Boxes hold the middle half of a layer's channels, lines reach to the extremes. The axis is logarithmic."
+    found.append(_figure(chart, caption))
+    rows4 = [
+        (
+            layer.name,
+            layer.what,
+            f"{layer.sensitivity.size:,}",
+            *(f"{q:.4g}" for q in _quantiles(layer.sensitivity, (0, 0.5, 1))),
+        )
+        for layer in shares.layers[:_ROWS]
+    ]
+    found.append(
+        _table("The same as numbers", ("node", "layer", "multipliers", "least", "median", "largest"), rows4, left=2)
+    )
+    return found
+
+
+def _remarks(bound: Bound) -> list[Element]:
+    idealisations = tag("ul", *(tag("li", tag("bdi", text)) for text in bound.idealisations))
+    found: list[Element] = [tag("h2", "What the bound is about")]
+    if bound.idealisations:
+        found += [tag("p", "The function that is bounded differs from the file in this:"), idealisations]
+    else:
+        found.append(
+            tag("p", "The function in the file, in exact real arithmetic, for all inputs. Inference in float32 rounds.")
+        )
+    if bound.notes:
+        found += [
+            tag("p", "Tried and given up on the way:"),
+            tag("ul", *(tag("li", tag("bdi", text)) for text in bound.notes)),
+        ]
+    return found
+
+
+def _proof(bound: Bound, graph: Graph, certificate: str) -> list[Element]:
+    found: list[Element] = [tag("h2", "Proof")]
+    model = Path(bound.model).name or "MODEL.onnx"
+    rows = [("network", graph.fingerprint.hex())]
+    if bound.sha256:
+        rows.insert(0, (f"file {model}", bound.sha256))
+    if bound.certificate is None:
+        found.append(
+            tag("p", "The bound is a closed form without a certificate: run the same command to get it again.")
+        )
+    else:
+        text = bound.certificate.to_json().encode()
+        rows.append(("certificate", hashlib.sha256(text).hexdigest()))
+        name = Path(certificate).name or f"{Path(model).stem}.lipcert.json"
+        found.append(tag("p", "Anybody can check the bound with the model and the certificate, without a solver:"))
+        found.append(tag("pre", f"lipcert verify {name} {model}"))
+        if len(text) <= EMBEDDED:
+            link = f"data:application/json;base64,{base64.b64encode(text).decode()}"
+            found.append(
+                tag("p", tag("a", "Save the certificate", href=link, download=name), f" ({len(text):,} bytes)")
+            )
+        elif not certificate:
+            found.append(tag("p", "It is too large for this page: lipcert bound --certificate writes it."))
+    body = [tag("tr", tag("th", key, scope="row"), tag("td", tag("code", value))) for key, value in rows]
+    found.append(tag("div", tag("table", tag("caption", "SHA-256"), tag("tbody", *body)), class_="scroll"))
+    return found
+
+
+def _quantiles(values: np.ndarray, parts: Sequence[float]) -> tuple[float, ...]:
+    return tuple(map(float, np.quantile(values, parts)))
+
+
+def _figure(chart: Element, caption: str) -> Element:
+    return tag("figure", chart, tag("figcaption", caption))
+
+
+def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> Element:
+    """A table whose first `left` columns are texts and whose others are numbers."""
+    body = [
+        tag("tr", *(tag("td", tag("bdi", v)) if k < left else tag("td", v, class_="number") for k, v in enumerate(row)))
+        for row in rows
+    ]
+    top: list[Content] = [tag("th", title, scope="col") for title in head]
+    table = tag("table", tag("caption", caption), tag("thead", tag("tr", *top)), tag("tbody", *body))
+    return tag("div", table, class_="scroll")
