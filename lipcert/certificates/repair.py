@@ -38,12 +38,17 @@ _ROOM = (1.25, 2.0, 8.0, 64.0)
 # a proof that loses no more than this against the least value of its d is good enough
 _ENOUGH = 1e-7
 
-# rows from which the first proof is taken: another one costs more than it gains
+# rows from which the first proof is taken: another one costs more than it gains. The proposal is tried as it is first
 _LARGE = 3000
+_MORE = (2e-7, 1e-5, 1e-3)
 
 
 def repair(system: Interconnection[Enclosure], case: Case, proposal: Multipliers) -> Scaling | None:
     """The scaling with the smallest proven value that starts from the proposal, or None where nothing is proven."""
+    if case.outputs.size + system.R.mid.shape[0] > _LARGE:
+        first = _as_proposed(system, case, proposal)
+        if first is not None:
+            return first
     start = _lifted(system, case, _positive(proposal))
     best = _along_depth(system, case, start)
     if best is None and system.implicit:
@@ -52,6 +57,16 @@ def repair(system: Interconnection[Enclosure], case: Case, proposal: Multipliers
             if best is not None:
                 break
     return best
+
+
+def _as_proposed(system: Interconnection[Enclosure], case: Case, proposal: Multipliers) -> Scaling | None:
+    """The scaling of the proposal itself with a little more room for the inputs, or None where that is not proven."""
+    scaling = _positive(proposal)
+    for room in _MORE:
+        trial = replace(scaling, m=_within(scaling.m * (1.0 + room)))
+        if holds(system, case, trial):
+            return trial
+    return None
 
 
 def _along_depth(system: Interconnection[Enclosure], case: Case, start: Scaling) -> Scaling | None:
