@@ -32,6 +32,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/importing.py
 	$(BIN)/python benchmarks/solver.py
+	$(BIN)/python benchmarks/models.py
 	$(BIN)/python benchmarks/paper.py
 
 models: $(VENV)/.models
