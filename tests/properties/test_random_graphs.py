@@ -153,9 +153,9 @@ def test_bounds_are_above_samples(graph: Graph) -> None:
 
 @pytest.mark.slow
 @given(networks(list(TABLE), 7))
-@settings(RUNS, max_examples=400)
+@settings(RUNS, max_examples=150)
 def test_bounds_of_many_networks_are_above_samples(graph: Graph) -> None:
-    assert_above_samples(graph, 300)
+    assert_above_samples(graph, 150)
 
 
 # ---- the same network written in other ways
@@ -265,7 +265,7 @@ def test_bounds_do_not_depend_on_the_writing(graph: Graph) -> None:
 
 @pytest.mark.slow
 @given(networks(IN_FILES, 6))
-@settings(RUNS, max_examples=200)
+@settings(RUNS, max_examples=60)
 def test_bounds_of_many_networks_do_not_depend_on_the_writing(graph: Graph) -> None:
     assert_same(graph)
 
