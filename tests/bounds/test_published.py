@@ -110,7 +110,7 @@ def test_free_multipliers_satisfy_the_published_constraints(size):
     W = [rng.standard_normal(shape) for shape in ((width, n), (width, width), (3, width))]
     layers = [part for w in W[:2] for part in (nn.linear(w), nn.group_sort(size))]
     graph = nn.sequential(*layers, nn.linear(W[2]))
-    (case,) = proposed(graph, "lipsdp-nsr-full").cases
+    case = proposed(graph, "lipsdp-nsr-full").cases[0].plain()
     lam, rho = case.lam, float(case.mu[0])
     nu = free_multipliers(graph, lam, rho)
     assert (nu > 0).all()
