@@ -254,7 +254,7 @@ def assert_same(graph: Graph) -> None:
     for name, write in WRITINGS.items():
         other = write(graph)
         np.testing.assert_allclose(forward(other, x), y, rtol=1e-6, atol=1e-6, err_msg=name)
-        assert upper(other) == pytest.approx(bound, rel=1e-6), name
+        assert upper(other) == pytest.approx(bound, rel=1e-8), name
 
 
 @given(networks(IN_FILES, 3))
