@@ -73,7 +73,9 @@ class Householder(ActivationRecord):
         norm = 0.5 * (np.sqrt(delta + t**2) + np.sqrt(delta + (2.0 - t) ** 2))
         # the rounding errors of t and of each entry of `skew` are below this times the unit roundoff
         rounding = (block + 8) * (1.0 + np.linalg.norm(u, axis=1) * np.linalg.norm(c, axis=1)) * _UNIT
-        return float(max(1.0, (norm + 8.0 * rounding).max()))
+        bound = (norm + 8.0 * rounding).max()
+        # NaN after an overflow says nothing, and max would drop it
+        return float(max(1.0, bound)) if np.isfinite(bound) else np.inf
 
     def describe(self, blocks: int, block: int) -> str:
         return f"{blocks} Householder reflection{'s' * (blocks != 1)} of {block}"

@@ -155,7 +155,9 @@ def bound(
         data,
         lower_seconds,
     )
-    proven = _prove(graph, selection, norm_in, case_norm, request)
+    # what overflows is not proven, which is message enough
+    with np.errstate(over="ignore", invalid="ignore"):
+        proven = _prove(graph, selection, norm_in, case_norm, request)
     proposal, certificate, job = proven.proposal, proven.certificate, proven.job
     rows = len(selection.labels)
     values = [proven.value] * rows if certificate is None else certificate.values(rows)
@@ -238,6 +240,12 @@ def _prove(
     selected = selection.apply(graph)
     jobs: dict[str, Job] = {}
     provers: dict[tuple[str, str], Prover] = {}
+    started = time.perf_counter()
+
+    def tell(done: int, total: int) -> None:
+        if request.options.progress is not None:
+            stage = f"proof of {total} problems" if total > 1 else "proof"
+            request.options.progress(Progress(stage, done, None, None, time.perf_counter() - started))
 
     def job_for(form: str) -> Job:
         if form not in jobs:
@@ -260,29 +268,52 @@ def _prove(
             provers[form, method.normal_form] = Prover(graph, selection, form, method.normal_form)
         prover = provers[form, method.normal_form]
         if value is not None:
-            certificate = prover.prove(norm, output_norm, proposal.cases)
+            try:
+                certificate = prover.prove(norm, output_norm, proposal.cases, tell)
+            except NotCertified:
+                return _Proven(proposal, None, value, job)
             if certificate.value > value:
                 return _Proven(proposal, None, value, job)
             return _Proven(proposal, replace(certificate, value=value), value, job)
-        certificate = _with_room(prover, job, proposal) or prover.prove(norm, output_norm, proposal.cases)
+        try:
+            found = _with_room(prover, job, proposal, tell)
+        except KeyboardInterrupt:
+            # what the solver found is worth the one proof that it takes
+            proposal = replace(proposal, status=Status.INTERRUPTED)
+            found = None
+        certificate = found or prover.prove(norm, output_norm, proposal.cases)
         return _Proven(proposal, certificate, certificate.value, job)
 
     for name, solver in plan(job_for(request.form), request.method, request.solver):
-        if best is not None:
-            value = METHODS[name].value(job_for(METHODS[name].form or request.form))
-            if value is None or value >= best.value * (1.0 - CERTIFICATE_WORTH):
-                continue
         try:
+            if best is not None:
+                value = METHODS[name].value(job_for(METHODS[name].form or request.form))
+                if value is None or value >= best.value * (1.0 - CERTIFICATE_WORTH):
+                    continue
             best = attempt(name, solver)
         except (NotCertified, MemoryError) as error:
             notes.append(f"{name} ({solver}): {error or 'not enough memory'}")
             failure = error if isinstance(error, LipcertError) else failure
+        except KeyboardInterrupt:
+            if best is None:
+                best = _norm_product(job_for(request.form))
+            best = replace(best, proposal=replace(best.proposal, status=Status.INTERRUPTED))
+            break
     if best is not None:
         # of the network as it is written: a comparator's factor is more than its share of the sort's
         return replace(best, product=job_for("blocks").product, notes=tuple(notes))
     if failure is not None:
         raise _explained(failure, graph)
     raise NotCertified("no bound could be proven", advice="; ".join(notes))
+
+
+def _norm_product(job: Job) -> _Proven:
+    """The norm product without a certificate: what is left when the user cannot wait for anything else."""
+    method = METHODS["product"]
+    value = method.value(job)
+    if value is None:
+        raise KeyboardInterrupt
+    return _Proven(method.propose(job), None, value, job)
 
 
 def _explained(failure: LipcertError, graph: Graph) -> LipcertError:
@@ -298,7 +329,7 @@ def _explained(failure: LipcertError, graph: Graph) -> LipcertError:
     )
 
 
-def _with_room(prover: Prover, job: Job, proposal: Proposal) -> Certificate | None:
+def _with_room(prover: Prover, job: Job, proposal: Proposal, tell: Callable[[int, int], None]) -> Certificate | None:
     """A certificate for multipliers whose proof loses more than rounding explains, with coarser ones mixed in.
 
     Where the multipliers span many decades, a rounding error in R that meets the smallest of them decides. The feasible
@@ -306,7 +337,7 @@ def _with_room(prover: Prover, job: Job, proposal: Proposal) -> Certificate | No
     None where the plain proof is as good as the proposal, or no mixture is better.
     """
     try:
-        plain = prover.prove(job.norm, job.output_norm, proposal.cases)
+        plain = prover.prove(job.norm, job.output_norm, proposal.cases, tell)
     except NotCertified:
         plain = None
     if job.output_norm is Norm.L1 or _dense_size(job) > DENSE_LIMIT:

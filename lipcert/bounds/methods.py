@@ -228,7 +228,10 @@ def _guide(job: Job, problems: Sequence[Problem], outcomes: Sequence[Outcome]) -
 def propose_product(job: Job) -> Proposal:
     """The norm product as multipliers: the weights of its telescoping sum, slightly decreasing to be interior."""
     if job.product is None:
-        raise NotCertified("an implicit layer has no norm product", advice="use --method neuron")
+        raise NotCertified(
+            "there is no norm product: the network has an implicit layer, or the product overflows",
+            advice="use --method neuron",
+        )
     weights = job.product.weights()
     lam = np.concatenate(
         [

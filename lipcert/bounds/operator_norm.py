@@ -24,7 +24,10 @@ _SIGNS = 12
 def length(x: Array, norm: Norm) -> Array:
     """The norm of the columns (second to last axis) of x."""
     if norm is Norm.L2:
-        return np.asarray(np.linalg.norm(x, axis=-2))
+        # squares of the gain of a deep network overflow
+        unit = np.abs(x).max(axis=-2, initial=0.0)
+        unit = np.where((unit > 0) & np.isfinite(unit), unit, 1.0)
+        return np.asarray(np.linalg.norm(x / unit[..., None, :], axis=-2) * unit)
     return np.asarray(np.abs(x).sum(axis=-2) if norm is Norm.L1 else np.abs(x).max(axis=-2))
 
 
@@ -37,7 +40,7 @@ def aligned(g: Array, norm: Norm) -> Array:
     array([ 1., -1.])
     """
     if norm is Norm.L2:
-        norms = np.linalg.norm(g, axis=-2, keepdims=True)
+        norms = length(g, norm)[..., None, :]
         return np.asarray(g / np.where(norms > 0, norms, 1.0))
     signs = np.where(g < 0, -1.0, 1.0)
     if norm is Norm.LINF:
@@ -94,6 +97,8 @@ def dense_norms(J: Array, norm: Norm, output_norm: Norm, *, thorough: bool = Fal
 
 
 def _top_right(J: Array) -> Array:
+    unit = np.abs(J).max(axis=(1, 2), keepdims=True, initial=0.0)
+    J = np.where(np.isfinite(unit) & (unit > 0), J / np.where(unit > 0, unit, 1.0), 0.0)
     if J.shape[1] <= J.shape[2]:
         u = np.linalg.eigh(J @ J.swapaxes(1, 2))[1][:, :, -1:]
         return aligned(J.swapaxes(1, 2) @ u, Norm.L2)

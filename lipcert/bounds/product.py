@@ -6,6 +6,7 @@ its Lipschitz constant. There is none for implicit layers.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 # largest matrix that a chain of affine nodes is multiplied out to
 _COMPOSED_ENTRIES = 2**22
+# what a product that underflows is rounded up to
+_LEAST = 2.0**-1000
 # one unit in the last place upward after every multiplication and addition of positive numbers
 _UP = 1.0 + 2.0**-51
 
@@ -53,7 +56,7 @@ class NormProduct:
             factor *= np.sqrt(self.graph.input_size) * _UP
         if output_norm is Norm.L1:
             factor *= np.sqrt(self.graph.output_size) * _UP
-        return float(self.value * factor * _UP)
+        return self.value if factor == 1.0 else _times(self.value, factor)
 
     def weights(self) -> dict[int, float]:
         """For each activation node the weight t with Σ t (L²‖Δz‖² − ‖Δw‖²) + value²‖Δx‖² ≥ ‖Δy‖².
@@ -80,7 +83,7 @@ class NormProduct:
 
 
 def norm_product(graph: Graph) -> NormProduct | None:
-    """The norm product of a graph, or None where it has an implicit layer.
+    """The norm product of a graph, or None where it has an implicit layer or the product overflows.
 
     Examples
     --------
@@ -97,19 +100,26 @@ def norm_product(graph: Graph) -> NormProduct | None:
             increments[position] = 1.0
         elif isinstance(node, Activation):
             lipschitz = node.record.lipschitz(node.block, node.parameters)
-            increments[position] = increments[node.parent] * lipschitz * _UP
+            increments[position] = _times(increments[node.parent], lipschitz)
         else:
             norms[position] = tuple(norm_upper(a) for a in node.maps)
-            branches = [a * increments[p] * _UP for a, p in zip(norms[position], node.parents, strict=True)]
+            branches = [_times(a, increments[p]) for a, p in zip(norms[position], node.parents, strict=True)]
             if len(branches) > 1 and _disjoint_rows(node):
-                increments[position] = float(np.sqrt(np.sum(np.square(branches)))) * _UP ** len(branches)
+                increments[position] = math.hypot(*branches) * _UP ** len(branches)
             else:
                 increments[position] = sum(branches) * _UP ** len(branches)
             composed = _composed_norm(graph, node)
             if composed is not None:
                 norm, start = composed
-                increments[position] = min(increments[position], norm * increments[start] * _UP)
+                increments[position] = min(increments[position], _times(norm, increments[start]))
+    if not np.isfinite(increments[graph.output]):
+        return None
     return NormProduct(graph, float(increments[graph.output]), increments, norms)
+
+
+def _times(a: float, b: float) -> float:
+    """a·b for nonnegative numbers, rounded up whether it underflows or not."""
+    return 0.0 if a == 0.0 or b == 0.0 else max(float(a * b * _UP), _LEAST)
 
 
 def _composed_norm(graph: Graph, node: Affine) -> tuple[float, int] | None:
@@ -135,6 +145,8 @@ def _composed_norm(graph: Graph, node: Affine) -> tuple[float, int] | None:
 
 def _disjoint_rows(node: Affine) -> bool:
     """Whether no two maps write the same output: a concatenation."""
+    if any(a.radius is not None for a in node.maps):
+        return False
     used = np.zeros(node.size, dtype=np.int64)
     for a in node.maps:
         used += np.diff(a.to_sparse().indptr) > 0

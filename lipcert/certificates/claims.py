@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # scalings outside this range are refused
 SMALLEST, LARGEST = 2.0**-960, 2.0**960
+# the smallest bound that is claimed
+LEAST = 2.0**-1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +44,8 @@ class Scaling:
         value = _norm_up(self.m)
         if self.n is not None:
             value *= _norm_up(self.n)
-        return float(np.nextafter(value * (1.0 + 4.0 * UNIT), np.inf))
+        # the product may underflow
+        return max(float(np.nextafter(value * (1.0 + 4.0 * UNIT), np.inf)), LEAST)
 
 
 @dataclass(frozen=True, eq=False)

@@ -49,6 +49,9 @@ def is_contraction(b: Enclosure) -> bool:
     diagonal = np.diag_indices(n)
     room = _cholesky_room(n, float(np.abs(target + shifted[diagonal]).sum()))
     shifted[diagonal] += target - (error + room) * (1.0 + 4.0 * UNIT)
+    # some libraries let NaN pass as a pivot
+    if not np.isfinite(shifted).all():
+        return False
     # one triangle is read, so the matrix is exactly symmetric
     _, info = lapack.dpotrf(shifted.T, lower=True, overwrite_a=True)
     return bool(info == 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from lipcert.graph.prepare import prepare
 from lipcert.graph.selection import Selection
 
 if TYPE_CHECKING:
+    from lipcert.certificates.claims import Scaling
     from lipcert.constraints.multipliers import Multipliers
     from lipcert.graph.nodes import Graph
     from lipcert.norms import Norm
@@ -64,7 +65,13 @@ class Prover:
         """The enclosure of R and Y."""
         return enclose(self.graph, self.selection, self.form, self.normal_form)
 
-    def prove(self, norm: Norm, output_norm: Norm, proposals: Sequence[Multipliers]) -> Certificate:
+    def prove(
+        self,
+        norm: Norm,
+        output_norm: Norm,
+        proposals: Sequence[Multipliers],
+        tell: Callable[[int, int], None] | None = None,
+    ) -> Certificate:
         """The certificate with the smallest proven value for the proposed multipliers.
 
         Parameters
@@ -73,14 +80,18 @@ class Prover:
             The norms of the claim.
         proposals
             One a case of `claims.cases`, in its order.
+        tell
+            Called before each case with the number of cases that are proven and of all.
 
         Raises
         ------
         NotCertified
             If some case cannot be proven.
         """
-        scalings = []
+        scalings: list[Scaling] = []
         for case, proposal in zip(cases(self.system, norm, output_norm), proposals, strict=True):
+            if tell is not None:
+                tell(len(scalings), len(proposals))
             scaling = repair(self.system, case, proposal)
             if scaling is None:
                 raise NotCertified(

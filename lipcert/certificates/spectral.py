@@ -36,13 +36,17 @@ def norm_upper(a: LinearMap) -> float:
         return float((np.abs(a.entries) + radii).max() * (1.0 + 4.0 * UNIT))
     spread = 0.0 if a.radius is None else _cheap(a.radius)
     if min(a.shape) > _DENSE:
-        return _cheap(a) + spread
+        return _sum_up(_cheap(a), spread)
     matrix = a.to_dense() if max(a.shape) <= 4 * _DENSE else None
     if matrix is None:
         sparse = a.to_sparse()
         small = sparse @ sparse.T if a.shape[0] <= a.shape[1] else sparse.T @ sparse
-        return _from_gram(small.toarray(), _cheap(a), a) + spread
-    return _dense(matrix) + spread
+        return _sum_up(_from_gram(small.toarray(), _cheap(a), a), spread)
+    return _sum_up(_dense(matrix), spread)
+
+
+def _sum_up(norm: float, spread: float) -> float:
+    return float(np.nextafter(norm + spread, np.inf)) if spread else norm
 
 
 def _dense(matrix: Array) -> float:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from lipcert.errors import InvalidRequest
 from lipcert.graph.comparators import expand
 from lipcert.graph.nodes import Graph
+from lipcert.graph.pooling import pool_first
 from lipcert.graph.published import published_constraints, residual_relu
 from lipcert.graph.simplify import simplify
 
@@ -18,11 +20,17 @@ def prepare(graph: Graph, form: str = "comparators", limit: int = 8) -> Graph:
     graph
         The network.
     form
-        'comparators' writes sorts and maxima over up to `limit` numbers with pairs; 'blocks' keeps them. For published
+        'comparators' writes sorts and maxima over up to `limit` numbers with pairs; 'blocks' keeps them; both take a
+        maximum before the increasing function that it pools. For published
         methods: 'written' keeps the graph as it is, 'published' takes the constraints of arXiv 2401.14033 for P = S = 0,
         'residual-relu' writes MaxMin with two ReLU a pair.
     limit
         The largest group that is written with pairs.
+
+    Raises
+    ------
+    InvalidRequest
+        If there is no such form.
 
     Examples
     --------
@@ -31,12 +39,14 @@ def prepare(graph: Graph, form: str = "comparators", limit: int = 8) -> Graph:
     >>> len(prepare(graph).nodes), len(prepare(graph, "blocks").nodes)
     (8, 2)
     """
+    if form not in FORMS:
+        raise InvalidRequest(f"the form {form!r} is not known", advice=f"use {', '.join(FORMS)}")
     return FORMS[form](graph, limit)
 
 
 FORMS: dict[str, Callable[[Graph, int], Graph]] = {
-    "comparators": lambda graph, limit: simplify(expand(graph, limit)),
-    "blocks": lambda graph, limit: simplify(graph),
+    "comparators": lambda graph, limit: simplify(expand(pool_first(graph), limit)),
+    "blocks": lambda graph, limit: simplify(pool_first(graph)),
     "written": lambda graph, limit: graph,
     "published": lambda graph, limit: published_constraints(graph),
     "residual-relu": lambda graph, limit: residual_relu(graph),

@@ -90,5 +90,8 @@ def _chain(problems: Sequence[Problem], solver: str, options: SolverOptions) -> 
             outcome = solve(problem, options)
         if outcome.y is not None:
             start = outcome.y
+        if outcome.status is Status.INTERRUPTED:
+            # the others give what they start with
+            end = 0.0
         outcomes.append(outcome)
     return outcomes
