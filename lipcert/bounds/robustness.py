@@ -41,8 +41,6 @@ _PRECISIONS = (64, 128, 256)
 _CHUNK = 64
 """Samples that are evaluated together."""
 _SQRT2 = float(np.nextafter(np.sqrt(2.0), np.inf))
-_JOINT_SHARE = 0.25
-"""Part of the time limit for the bound of all outputs together."""
 
 
 @dataclass(frozen=True)
@@ -427,6 +425,7 @@ class _Search:
         self.norm, self.options, self.end = norm, options, end
         self.classes = gaps.shape[1]
         self.joint = np.inf
+        self.effort = 0.0
         self.own: dict[str, float] = {}
         self.tried: set[str] = set()
         self.results: list[Bound] = []
@@ -438,14 +437,17 @@ class _Search:
             return
         small = channels(prepare(self.graph)) + self.graph.output_size <= DENSE_LIMIT
         if margins != "pairs" and self.graph.output_size > 1:
-            self._bound_all(last=margins == "joint" or not small)
+            self._bound_all(needed=margins == "joint" or not small)
         if margins == "joint" or (margins == "auto" and not small and np.isfinite(self.joint)):
             return
         while not self._over():
             wanted = self._deciding()
             if not wanted:
                 return
-            self._bound_each(wanted if small else wanted[:1])
+            # one alone runs without matrices; under a time limit no more than there seems to be time for
+            seconds = self._seconds()
+            room = len(wanted) if seconds is None or not self.effort else max(1, int(seconds / self.effort))
+            self._bound_each(wanted[: room if small else 1])
 
     def ratios(self) -> Array:
         """(samples, classes): lower bounds of margin / bound, rounded down; infinite for the class itself."""
@@ -488,17 +490,17 @@ class _Search:
             labels = Counter(self._label(int(self.predictions[i]), int(nearest[i])) for i in open_samples)
         return [label for label, _ in labels.most_common() if label not in self.tried]
 
-    def _bound_all(self, last: bool) -> None:
-        seconds = self._seconds()
-        if seconds is not None and not last:
-            seconds *= _JOINT_SHARE
+    def _bound_all(self, needed: bool) -> None:
+        started = time.perf_counter()
+        options = self.options | {"time_limit": self._seconds()}
         try:
-            result = bound(self.graph, norm=self.norm, output_norm=2, lower=False, time_limit=seconds, **self.options)
+            result = bound(self.graph, norm=self.norm, output_norm=2, lower=False, **options)
         except NotCertified:
-            if last:
+            if needed:
                 raise
             return
         self.joint = result.upper
+        self.effort = time.perf_counter() - started
         self._keep(result)
 
     def _bound_each(self, labels: list[str]) -> None:
