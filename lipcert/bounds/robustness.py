@@ -16,7 +16,8 @@ import numpy as np
 from lipcert.bounds.api import DENSE_LIMIT, bound, read_model
 from lipcert.errors import InvalidRequest, MissingExtra, NotCertified
 from lipcert.graph import balls
-from lipcert.graph.nodes import Activation, Graph
+from lipcert.graph.linear_maps import Convolution
+from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph
 from lipcert.graph.prepare import prepare
 from lipcert.graph.selection import Selection
 from lipcert.graph.summary import channels
@@ -39,7 +40,8 @@ MARGINS = ("auto", "pairs", "joint")
 
 _PRECISIONS = (64, 128, 256)
 _CHUNK = 64
-"""Samples that are evaluated together."""
+_BALLS = 2**22
+"""Samples that are evaluated together: so many, or so few that no signal has more entries than this."""
 _SQRT2 = float(np.nextafter(np.sqrt(2.0), np.inf))
 
 
@@ -373,10 +375,11 @@ def proven_margins(
     started = time.perf_counter()
     predictions = np.zeros(len(points), dtype=np.int64)
     margins = np.full((len(points), max(graph.output_size, 2)), -np.inf)
+    together = int(np.clip(_BALLS // _widest(graph), 1, _CHUNK))
     for precision in _PRECISIONS:
         # an order that is open at this precision may be clear at the next one
         undecided = np.flatnonzero(~(margins > 0).all(axis=1))
-        for chunk in np.split(undecided, range(_CHUNK, undecided.size, _CHUNK)):
+        for chunk in np.split(undecided, range(together, undecided.size, together)):
             if not chunk.size:
                 continue
             with ctx.workprec(precision):
@@ -384,6 +387,17 @@ def proven_margins(
             if progress is not None:
                 progress(Progress("evaluating samples", int(chunk[-1]) + 1, None, None, time.perf_counter() - started))
     return predictions, margins
+
+
+def _widest(graph: Graph) -> int:
+    """The entries of the largest signal of one sample; a convolution has its patches side by side."""
+    widest = max(node.size for _, node in graph.walk())
+    for _, node in graph.walk():
+        if isinstance(node, Affine):
+            widest = max([widest, *(a.patches().size for a in node.maps if isinstance(a, Convolution))])
+        elif isinstance(node, FixedPoint):
+            widest = max(widest, node.size**2, _widest(node.cell))
+    return widest
 
 
 def _margins(graph: Graph, points: Array) -> tuple[IntArray, Array]:
