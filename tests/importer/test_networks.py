@@ -163,3 +163,17 @@ def test_missing_data_file_of_a_real_network(shared_data: Path, tmp_path: Path) 
     copy.write_bytes((shared_data / "onnx" / "mlp_L5_W32.onnx").read_bytes())
     with pytest.raises(Exception, match=r"data file .* is missing"):
         load(copy)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("name", "most"), [("cifar_deep_kw", 13.0), ("resnet_2b", 150.0)])
+def test_convolutional_networks_have_a_bound_below_the_norm_product(shared_data: Path, name: str, most: float) -> None:
+    """About a minute of processor time each: the proof is a Cholesky factorisation of some 10,000 rows."""
+    path = shared_data / "onnx" / f"{name}.onnx"
+    graph = load(path)
+    compare(path, graph)
+    bound = lipcert.bound(graph, method="layer", lower=False, time_limit=5.0)
+    assert bound.verified
+    assert bound.product is not None
+    assert bound.upper < min(most, 0.25 * bound.product)
