@@ -6,7 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+import lipcert
+from lipcert import cli
 from lipcert.certificates import Certificate, Prover, verify
 from lipcert.certificates.certificate import MAX_BYTES
 from lipcert.certificates.claims import Scaling
@@ -188,3 +191,36 @@ def test_a_layer_that_is_not_invertible_is_a_rejection():
     graph = nn.sequential(nn.fixed_point([[2.0]], [[1.0]], None, nn.relu()))
     with pytest.raises(CertificateRejected, match=r"singular|invertible"):
         verify(replace(CERTIFICATE, graph=graph.fingerprint.hex()), graph)
+
+
+def zeros(path):
+    with path.open("wb") as file:
+        file.truncate(2**30)
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (CERTIFICATE.to_json(), 0),
+        (changed(["scalings", 0, "d"], array(np.where(np.arange(8) == 2, S.d - 9.0, S.d))), 1),
+        (changed(["claim", "norm"], "inf"), 1),
+        (changed(["claim", "value"], (0.999 * CERTIFICATE.value).hex()), 1),
+        (changed(["network", "sha256"], "0" * 64), 1),
+        (changed(["scalings", 0, "d"], array(S.d[1:])), 1),
+        (changed(["scalings", 0, "m"], array([np.nan])), 2),
+        (changed(["claim", "value"], None), 2),
+        (changed(["lambda"], "1"), 2),
+        ("\0" * 1000, 2),
+        (zeros, 2),
+    ],
+)
+def test_exit_codes_of_the_command(tmp_path, content, code):
+    model, path = tmp_path / "net.onnx", tmp_path / "claim.json"
+    lipcert.save(GRAPH, model)
+    if callable(content):
+        content(path)
+    else:
+        path.write_text(content.replace(GRAPH.fingerprint.hex(), lipcert.load(model).fingerprint.hex()))
+    result = CliRunner().invoke(cli.cli, ["verify", str(path), str(model)])
+    assert result.exit_code == code, result.output
+    assert result.stderr.count("\n") == (code > 0)
