@@ -115,10 +115,11 @@ def bars(title: str, description: str, rows: Sequence[Bar], *, log: bool = False
 
 
 def lines(title: str, description: str, series: Sequence[Line], *, across: str, log: bool = False) -> Element:
-    """Lines over a common axis, with a legend."""
+    """Lines over a common axis, with a legend of those that have a label."""
+    named = [line for line in series if line.label]
     xs = [x for line in series if not line.flat for x in line.x]
     ys = [y for line in series for y in line.y]
-    top = 14.0 + 20.0 * -(-len(series) // 2)
+    top = 14.0 + 20.0 * -(-len(named) // 2)
     horizontal = Axis.around(xs, 70.0, WIDTH - 20.0)
     vertical = Axis.around(ys, top + _PLOT_HEIGHT, top, log=log)
     parts: list[Content] = []
@@ -128,10 +129,11 @@ def lines(title: str, description: str, series: Sequence[Line], *, across: str, 
         parts.append(tag("text", f"{tick:g}", x=62, y=y + 4, class_="end"))
     parts += _grid(horizontal, top, top + _PLOT_HEIGHT)
     parts.append(tag("text", across, x=(70 + WIDTH - 20) / 2, y=top + _PLOT_HEIGHT + 40, class_="middle"))
-    for k, line in enumerate(series):
+    for k, line in enumerate(named):
         x, y = 70.0 + 320.0 * (k % 2), 14.0 + 20.0 * (k // 2)
         parts.append(tag("line", x1=x, x2=x + 26, y1=y - 4, y2=y - 4, class_=f"line {line.kind}"))
         parts.append(tag("text", line.label, x=x + 34, y=y))
+    for line in series:
         if line.flat:
             at = vertical.at(line.y[0])
             parts.append(tag("line", x1=70, x2=WIDTH - 20, y1=at, y2=at, class_=f"line {line.kind}"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from lipcert.bounds.layers import Layers
     from lipcert.bounds.types import Bound
     from lipcert.graph.nodes import Graph
+    from lipcert.sdp.outcome import Progress
 
 EMBEDDED = 2**20
 """Certificates up to this size in bytes are part of the page."""
@@ -215,28 +217,49 @@ def _convergence(bound: Bound) -> list[Element]:
     steps = [p for p in bound.trace if p.bound is not None and math.isfinite(p.bound) and p.bound > 0]
     if len(steps) < 2:
         return []
-    seconds = [p.seconds for p in steps]
+    runs = _runs(steps)
     values = [float(p.bound or 0.0) for p in steps]
-    series = [Line("feasible point of the solver", seconds, values)]
+    series = [
+        Line(
+            "" if k else "feasible point of the solver", [p.seconds for p in run], [float(p.bound or 0.0) for p in run]
+        )
+        for k, run in enumerate(runs)
+    ]
     if bound.product is not None:
         series.append(Line("norm product", [], [bound.product], "theirs", flat=True))
     if bound.lower:
         series.append(Line("lower bound", [], [bound.lower], "below", flat=True))
     log = max(values) > 20.0 * min(values)
-    first, last = (f"{values[k]:.5g} after {seconds[k]:.3g} s" for k in (0, -1))
-    text = f"From {first} to {last} in {len(steps)} steps."
-    caption = "The bound that the solver's best feasible point stands for. Only the last one was proven."
+    first, last = (f"{run.bound:.5g} after {run.seconds:.3g} s" for run in (steps[0], steps[-1]))
+    many = f", {len(runs)} programs one after the other, a line each" if len(runs) > 1 else ""
+    text = f"From {first} to {last} in {len(steps)} steps{many}."
+    caption = f"The bound that the solver's best feasible point stands for{many}. Only the last one is proven."
     found: list[Element] = [
         tag("h2", "Convergence"),
         _figure(lines("Bound over time", text, series, across="seconds", log=log), caption),
     ]
-    gaps = [(p.seconds, float(p.gap)) for p in steps if p.gap is not None and math.isfinite(p.gap) and p.gap > 0]
-    if len(gaps) > 1:
-        x, y = zip(*gaps, strict=True)
-        text = f"From {y[0]:.1e} to {y[-1]:.1e}."
-        chart = lines("Relative duality gap over time", text, [Line("relative gap", x, y)], across="seconds", log=True)
+    gaps = [
+        [(p.seconds, float(p.gap)) for p in run if p.gap is not None and math.isfinite(p.gap) and p.gap > 0]
+        for run in runs
+    ]
+    drawn = [Line("", [x for x, _ in run], [y for _, y in run]) for run in gaps if len(run) > 1]
+    if drawn:
+        drawn[0] = replace(drawn[0], label="relative gap")
+        text = f"From {drawn[0].y[0]:.1e} to {drawn[-1].y[-1]:.1e}{many}."
+        chart = lines("Relative duality gap over time", text, drawn, across="seconds", log=True)
         found.append(_figure(chart, "How far the solver was from the optimum, as far as it knows."))
     return found
+
+
+def _runs(steps: Sequence[Progress]) -> list[list[Progress]]:
+    """The steps cut where another program begins."""
+    runs: list[list[Progress]] = []
+    for step in steps:
+        before = runs[-1][-1] if runs else None
+        if before is None or step.stage != before.stage or step.iteration < before.iteration:
+            runs.append([])
+        runs[-1].append(step)
+    return runs
 
 
 def _layers(bound: Bound, shares: Layers | None) -> list[Element]:

@@ -21,6 +21,7 @@ from lipcert.certificates.certificate import Certificate
 from lipcert.graph import build as nn
 from lipcert.graph.nodes import Graph
 from lipcert.report.html import page, save_report
+from lipcert.sdp.outcome import Progress
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 DRIVER = Path(__file__).with_name("browser.py")
@@ -137,6 +138,15 @@ def test_every_kind_of_bound_has_a_page(build: Callable[[], Graph], options: dic
     bound = lipcert.bound(graph, lower_seconds=0.05, **options)
     for shown in (bound, replace(bound, lower=None), replace(bound, certificate=None, trace=(), product=None)):
         assert "Proof" in Reader(page(shown, graph)).words
+
+
+def test_each_program_has_a_line_of_its_own() -> None:
+    graph = nn.sequential(nn.linear([[3.0, 4.0], [1.0, 1.0]]), nn.relu(), nn.linear([[2.0, 1.0], [0.0, 1.0]]))
+    trace = tuple(Progress("search", k, 9.0 - k, 10.0**-k, 0.1 * k) for k in (0, 1, 2, 0, 1, 2))
+    text = page(replace(lipcert.bound(graph, outputs="each", lower=False), trace=trace), graph)
+    lines = re.findall(r'<polyline points="([^"]+)"', text)
+    assert [len(line.split()) for line in lines] == [3, 3, 3, 3]
+    assert "2 programs one after the other" in text
 
 
 def test_the_file_is_replaced_as_a_whole(maxmin: tuple[lipcert.Bound, Graph], tmp_path: Path) -> None:
