@@ -68,7 +68,7 @@ def test_a_pair_of_which_one_number_is_used_is_a_maximum_or_minimum():
 def test_rows_are_counted_as_lowering_gives_them():
     rng = np.random.default_rng(0)
     graph = nn.sequential(
-        nn.linear(rng.standard_normal((24, 4))), nn.maximum(12), nn.linear(np.ones((4, 2))), nn.relu()
+        nn.linear(rng.standard_normal((24, 4))), nn.maximum(12), nn.linear(rng.standard_normal((4, 2))), nn.relu()
     )
     lowered = prepare(graph)
     assert (channels(lowered), rows(lowered)) == (2 + 4, 2 * 11 + 4)
