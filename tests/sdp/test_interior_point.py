@@ -366,3 +366,19 @@ def test_compression_does_not_change_the_optimum() -> None:
     small = solve(compress_inputs(problem), SolverOptions())
     assert full.bound == pytest.approx(small.bound, rel=1e-8)
     assert full.gram.shape == (46, 46)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_deep_residual_networks_with_equal_outputs_do_not_stall(seed):
+    """The start is orders of magnitude above the optimum, and its A is nearly singular."""
+    rng = np.random.default_rng(seed)
+    blocks = [
+        nn.residual(nn.linear(rng.standard_normal((2, 2))), nn.sigmoid(), nn.linear(rng.standard_normal((2, 2))))
+        for _ in range(12)
+    ]
+    graph = nn.sequential(*blocks, nn.linear(np.ones((4, 1)) * rng.standard_normal(2)))
+    (problem,) = subproblems(lower(graph), Norm.L2, Norm.L2)
+    outcome = solve(problem, SolverOptions())
+    assert outcome.status is Status.OPTIMAL
+    assert outcome.gap <= 1e-8
+    assert outcome.iterations <= 60
