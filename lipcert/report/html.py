@@ -233,7 +233,8 @@ def _convergence(bound: Bound) -> list[Element]:
     first, last = (f"{run.bound:.5g} after {run.seconds:.3g} s" for run in (steps[0], steps[-1]))
     many = f", {len(runs)} programs one after the other, a line each" if len(runs) > 1 else ""
     text = f"From {first} to {last} in {len(steps)} steps{many}."
-    caption = f"The bound that the solver's best feasible point stands for{many}. Only the last one is proven."
+    which = "last ones are" if many else "last one is"
+    caption = f"The bound that the solver's best feasible point stands for{many}. Only the {which} proven."
     found: list[Element] = [
         tag("h2", "Convergence"),
         _figure(lines("Bound over time", text, series, across="seconds", log=log), caption),
