@@ -66,16 +66,16 @@ def test_sdist_holds_what_the_tests_need(dist: Path) -> None:
 def test_quick_start_in_an_empty_environment(dist: Path, tmp_path: Path) -> None:
     quietly(sys.executable, "-m", "venv", tmp_path / "venv")
     python = tmp_path / "venv" / "bin" / "python"
-    quietly(python, "-m", "pip", "install", "--quiet", dist / f"{NAME}-py3-none-any.whl")
-    quietly(python, "-m", "pip", "check")
+    quietly(python, "-I", "-m", "pip", "install", "--quiet", dist / f"{NAME}-py3-none-any.whl")
+    quietly(python, "-I", "-m", "pip", "check")
     assert quietly(tmp_path / "venv" / "bin" / "lipcert", "--version") == f"lipcert {lipcert.__version__}\n"
     shutil.copytree(ROOT / "models", tmp_path / "models", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     ran = [step for step in steps("docs/quickstart.md") if step.runs]
     for step in ran:
-        run(step, tmp_path, [str(python), "-P"])
+        run(step, tmp_path, [str(python), "-I"])
     assert len(ran) > 4
     missing = subprocess.run(
-        [python, "-P", "-m", "lipcert", "bound", "models/digits_relu.onnx", "--solver", "clarabel"],
+        [python, "-I", "-m", "lipcert", "bound", "models/digits_relu.onnx", "--solver", "clarabel"],
         cwd=tmp_path, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert (missing.returncode, missing.stdout.count("upper bound")) == (2, 0)
