@@ -66,6 +66,10 @@ class NotCertified(LipcertError):
     exit_code = 3
 
 
+class NotEnoughMemory(NotCertified):
+    """A proof does not fit into memory."""
+
+
 class SolverUnavailable(LipcertError):
     """The requested solver, its package or its licence is missing."""
 

@@ -260,13 +260,16 @@ def _prove(
         reason = method.refuses(job)
         if reason is not None:
             raise DoesNotApply(f"the method {name} does not apply: {reason}", advice="use --method auto")
-        proposal = method.propose(job)
         value = method.value(job)
         if value is not None and _dense_size(job) > DENSE_LIMIT:
-            return _Proven(proposal, None, value, job)
+            return _Proven(method.propose(job), None, value, job)
         if (form, method.normal_form) not in provers:
             provers[form, method.normal_form] = Prover(graph, selection, form, method.normal_form)
         prover = provers[form, method.normal_form]
+        if value is None:
+            # before the solver works for nothing
+            prover.require_memory(norm, output_norm)
+        proposal = method.propose(job)
         if value is not None:
             try:
                 certificate = prover.prove(norm, output_norm, proposal.cases, tell)

@@ -47,7 +47,7 @@ def is_contraction(b: Enclosure) -> bool:
     np.negative(shifted, out=shifted)
     n = shifted.shape[0]
     diagonal = np.diag_indices(n)
-    room = _cholesky_room(n, float(np.abs(target + shifted[diagonal]).sum()))
+    room = cholesky_room(n, float(np.abs(target + shifted[diagonal]).sum()))
     shifted[diagonal] += target - (error + room) * (1.0 + 4.0 * UNIT)
     # some libraries let NaN pass as a pivot
     if not np.isfinite(shifted).all():
@@ -81,7 +81,7 @@ def loss(b: Enclosure) -> float:
     """By how much ‖B̂‖² has to be below one for `is_contraction`, about; no proof rests on it."""
     spread = 0.0 if b.rad is None else norm_bound(b.rad)
     n = min(b.mid.shape)
-    return 2.0 * spread + _gram_error(b.mid) + _cholesky_room(n, float(n)) + 16.0 * UNIT
+    return 2.0 * spread + _gram_error(b.mid) + cholesky_room(n, float(n)) + 16.0 * UNIT
 
 
 def _gram_error(mid: Array) -> float:
@@ -89,7 +89,7 @@ def _gram_error(mid: Array) -> float:
     return gamma(max(mid.shape) + 2) * norm_bound(np.abs(mid)) ** 2 * (1.0 + 16.0 * UNIT) + TINY
 
 
-def _cholesky_room(n: int, trace: float) -> float:
+def cholesky_room(n: int, trace: float) -> float:
     """Room for the errors of Cholesky and for rounding the trace, the shift, and the diagonal (entries up to one)."""
     g = gamma(n + 8)
     return g / (1.0 - g) * trace * (1.0 + 2.0 * n * UNIT) + 4.0 * UNIT + TINY

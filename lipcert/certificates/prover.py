@@ -8,20 +8,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lipcert.certificates.block_cholesky import BlockSystem, prove_by_blocks
 from lipcert.certificates.certificate import Certificate
 from lipcert.certificates.claims import cases
 from lipcert.certificates.enclosure import Enclosure, EnclosureArithmetic
+from lipcert.certificates.memory import require
 from lipcert.certificates.repair import repair
 from lipcert.constraints.interconnection import Interconnection, lower
 from lipcert.errors import NotCertified
 from lipcert.graph.prepare import prepare
 from lipcert.graph.selection import Selection
+from lipcert.graph.summary import channels, rows
+from lipcert.norms import Norm
 
 if TYPE_CHECKING:
     from lipcert.certificates.claims import Scaling
     from lipcert.constraints.multipliers import Multipliers
     from lipcert.graph.nodes import Graph
-    from lipcert.norms import Norm
+
+
+LARGE = 3000
+"""Rows of [R; Y] from which the proof by blocks comes first."""
 
 
 class Prover:
@@ -61,6 +68,24 @@ class Prover:
         self.normal_form = normal_form
 
     @cached_property
+    def blocks(self) -> BlockSystem | None:
+        """The network by blocks, where it is large and the proof by blocks applies to it."""
+        return by_blocks(self.graph, self.selection, self.form, self.normal_form)
+
+    def require_memory(self, norm: Norm, output_norm: Norm) -> None:
+        """Raise where no proof of such a bound fits into memory.
+
+        Raises
+        ------
+        NotEnoughMemory
+            With what it would take.
+        """
+        if (norm, output_norm) == (Norm.L2, Norm.L2) and self.blocks is not None:
+            require(self.blocks.bytes_needed(), "the proof")
+        else:
+            require_dense(prepare(self.selection.apply(self.graph), self.form))
+
+    @cached_property
     def system(self) -> Interconnection[Enclosure]:
         """The enclosure of R and Y."""
         return enclose(self.graph, self.selection, self.form, self.normal_form)
@@ -89,6 +114,10 @@ class Prover:
             If some case cannot be proven.
         """
         scalings: list[Scaling] = []
+        if (norm, output_norm) == (Norm.L2, Norm.L2) and self.blocks is not None:
+            scaling = prove_by_blocks(self.blocks, proposals[0])
+            if scaling is not None:
+                return self._certificate(norm, output_norm, [scaling])
         for case, proposal in zip(cases(self.system, norm, output_norm), proposals, strict=True):
             if tell is not None:
                 tell(len(scalings), len(proposals))
@@ -103,6 +132,9 @@ class Prover:
                     else "try another method or a longer time limit",
                 )
             scalings.append(scaling)
+        return self._certificate(norm, output_norm, scalings)
+
+    def _certificate(self, norm: Norm, output_norm: Norm, scalings: Sequence[Scaling]) -> Certificate:
         return Certificate(
             norm,
             output_norm,
@@ -119,8 +151,23 @@ class Prover:
 def enclose(graph: Graph, selection: Selection, form: str, normal_form: str) -> Interconnection[Enclosure]:
     """The enclosure of the prepared network, from the graph alone."""
     prepared = prepare(selection.apply(graph), form)
+    require_dense(prepared)
     with np.errstate(over="ignore", invalid="ignore"):
         return lower(prepared, EnclosureArithmetic())
+
+
+def require_dense(prepared: Graph) -> None:
+    """Raise where the matrices of the dense proof do not fit into memory: seven of the size of [R; Y] at its peak."""
+    m = prepared.output_size
+    require(56 * (rows(prepared) + m) * (channels(prepared) + prepared.input_size), "the dense proof")
+
+
+def by_blocks(graph: Graph, selection: Selection, form: str, normal_form: str) -> BlockSystem | None:
+    """The network by blocks where it is large and such a proof applies to it, else None."""
+    if normal_form != "default":
+        return None
+    prepared = prepare(selection.apply(graph), form)
+    return BlockSystem.of(prepared) if rows(prepared) + prepared.output_size > LARGE else None
 
 
 def prove(graph: Graph, norm: Norm, output_norm: Norm, proposals: Sequence[Multipliers]) -> Certificate:

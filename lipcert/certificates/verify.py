@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from lipcert.certificates.certificate import Certificate
 from lipcert.certificates.claims import cases, holds
-from lipcert.certificates.prover import enclose
-from lipcert.errors import CertificateRejected, InvalidRequest, NotCertified
+from lipcert.certificates.prover import by_blocks, enclose
+from lipcert.errors import CertificateRejected, InvalidRequest, NotCertified, NotEnoughMemory
 from lipcert.graph.prepare import FORMS
 from lipcert.graph.selection import Selection
 from lipcert.norms import Norm
 
 if TYPE_CHECKING:
+    from lipcert.certificates.claims import Scaling
     from lipcert.graph.nodes import Graph
 
 
@@ -54,6 +55,8 @@ def verify(certificate: Certificate | str | Path, graph: Graph) -> Verdict:
         If the file cannot be read as a certificate.
     CertificateRejected
         If it does not prove its claim for this network; the message says why.
+    NotEnoughMemory
+        If the check needs more memory than there is.
 
     Examples
     --------
@@ -84,8 +87,23 @@ def verify(certificate: Certificate | str | Path, graph: Graph) -> Verdict:
         selection = Selection.parse(c.outputs, graph.output_size) if c.outputs else Selection()
     except InvalidRequest as error:
         raise reject(str(error)) from None
+
+    def require_match(k: int, scaling: Scaling, shapes: tuple[int, int, int | None]) -> None:
+        if (scaling.d.size, scaling.m.size, None if scaling.n is None else scaling.n.size) != shapes:
+            raise reject(f"scaling {k} does not have the sizes {shapes} of the network")
+        if not scaling.value() <= c.value:
+            raise reject(f"scaling {k} proves {scaling.value():.9g}, which is more than the claimed {c.value:.9g}")
+
+    if (c.norm, c.output_norm) == (Norm.L2, Norm.L2) and len(c.scalings) == 1:
+        blocks = by_blocks(graph, selection, c.form, c.normal_form)
+        if blocks is not None:
+            require_match(0, c.scalings[0], (blocks.groups, 1, None))
+            if blocks.holds(c.scalings[0]):
+                return Verdict(c, True)
     try:
         system = enclose(graph, selection, c.form, c.normal_form)
+    except NotEnoughMemory:
+        raise
     except NotCertified as error:
         raise reject(str(error)) from None
     wanted = list(cases(system, c.norm, c.output_norm))
@@ -97,10 +115,7 @@ def verify(certificate: Certificate | str | Path, graph: Graph) -> Verdict:
             system.inputs if c.norm is Norm.LINF else 1,
             case.outputs.size if c.output_norm is Norm.L1 else None,
         )
-        if (scaling.d.size, scaling.m.size, None if scaling.n is None else scaling.n.size) != shapes:
-            raise reject(f"scaling {k} does not have the sizes {shapes} of the network")
-        if not scaling.value() <= c.value:
-            raise reject(f"scaling {k} proves {scaling.value():.9g}, which is more than the claimed {c.value:.9g}")
+        require_match(k, scaling, shapes)
         if not holds(system, case, scaling):
             raise reject(f"scaling {k} does not prove its bound: ‖B‖ < 1 could not be shown")
     return Verdict(c, True)
