@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
 
-from paper import machine
+from common import ROOT, renew
 
 import lipcert
 from lipcert.report.figures import downward, upward
 
-ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "benchmarks.md"
-MARKS = "<!-- generated: benchmarks/models.py -->", "<!-- end of generated -->"
 METHODS = ("product", "liplt", "eclipse-fast", "eclipse", "lipsdp-rr", "lipsdp-nsr", "layer", "neuron")
 
 
@@ -33,9 +29,7 @@ def main() -> None:
     for model in sorted((ROOT / "models").glob("*.onnx")):
         lines.append(row(model))
         print(lines[-1], flush=True)
-    body = "\n".join(["", *lines, "", f"{date.today():%d %B %Y}; {machine()}.", ""])
-    head, rest = PAGE.read_text(encoding="utf-8").split(MARKS[0])
-    PAGE.write_text(head + MARKS[0] + "\n" + body + "\n" + MARKS[1] + rest.split(MARKS[1])[1], encoding="utf-8")
+    renew("models.py", lines)
 
 
 if __name__ == "__main__":

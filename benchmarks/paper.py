@@ -11,23 +11,18 @@ y = W_l x_l.
 from __future__ import annotations
 
 import csv
-import os
-import platform
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import numpy as np
-import scipy
+from common import DOCS, SHARED, machine, networks, svg
 
 from lipcert.bounds.api import bound
 from lipcert.errors import LipcertError
-from lipcert.graph import build as nn
 from lipcert.graph.nodes import Graph
-from lipcert.importer import load
 
-ROOT = Path(__file__).resolve().parents[1]
 METHODS = {
     "lipsdp-rr": "LipSDP-RR",
     "lipsdp-nsr": "LipSDP-NSR (P = S = 0)",
@@ -46,24 +41,6 @@ class Row:
     bounds: dict[str, float]
     seconds: dict[str, float]
     lower: float
-
-
-def networks(path: Path) -> dict[str, tuple[Graph, float]]:
-    """Networks of a file, each with a factor that its bounds are multiplied by."""
-    if path.suffix != ".npz":
-        return {path.stem: (load(path), 1.0)}
-    with np.load(path) as file:
-        weights = [file[f"W{k}"] for k in range(len(file.files))]
-    first, *hidden, last = weights
-    if not path.stem.startswith("res"):
-        layers = [part for w in hidden for part in (nn.maxmin(), nn.linear(w))]
-        return {path.stem: (nn.sequential(nn.linear(first), *layers, nn.maxmin(), nn.linear(last)), 1.0)}
-    middle = nn.sequential(*(nn.residual(nn.linear(w), nn.maxmin()) for w in hidden))
-    norms = float(np.linalg.norm(first, 2) * np.linalg.norm(last, 2))
-    return {
-        path.stem: (nn.sequential(nn.linear(first), middle, nn.linear(last)), 1.0),
-        f"{path.stem}, middle × norms": (middle, norms),
-    }
 
 
 def measure(name: str, graph: Graph, factor: float, norm: str, output: int, lower_seconds: float) -> Row:
@@ -114,43 +91,21 @@ def markdown(rows: list[Row], output: int) -> str:
     return "\n".join(lines)
 
 
-def machine() -> str:
-    """The machine and the versions, in one line."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [
-            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
-        ]
-        model = names[0] if names else model
-    threads = os.environ.get("OPENBLAS_NUM_THREADS", "default")
-    return (
-        f"{model}, {os.cpu_count()} cores ({threads} BLAS threads), {platform.system()}, Python "
-        f"{platform.python_version()}, NumPy {np.__version__}, SciPy {scipy.__version__}"
-    )
-
-
 def plot(rows: list[Row], path: Path) -> None:
     """Every bound relative to ours."""
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "lipcert"
-    import matplotlib.pyplot as plt
-
-    fig, ax = plt.subplots(figsize=(8, 4), layout="constrained")
     place = np.arange(len(rows))
     series = {"product": [row.product for row in rows]}
     series |= {title: [row.bounds.get(m, np.nan) for row in rows] for m, title in METHODS.items()}
     series["lower bound"] = [row.lower for row in rows]
     ours = np.array([row.bounds.get("neuron", np.nan) for row in rows])
-    for marker, (title, values) in zip("v^sDxo", series.items(), strict=True):
-        ax.plot(place, np.array(values) / ours, marker, label=title)
-    ax.set_xticks(place, [f"{row.network}\nℓ{row.norm.replace('inf', '∞')}" for row in rows], rotation=45, ha="right")
-    ax.set(yscale="log", ylabel="relative to ours")
-    ax.legend()
-    fig.savefig(path, metadata={"Date": None})
-    plt.close(fig)
+    with svg(path, figsize=(8, 4)) as (_, ax):
+        for marker, (title, values) in zip("v^sDxo", series.items(), strict=True):
+            ax.plot(place, np.array(values) / ours, marker, label=title)
+        ax.set_xticks(
+            place, [f"{row.network}\nℓ{row.norm.replace('inf', '∞')}" for row in rows], rotation=45, ha="right"
+        )
+        ax.set(yscale="log", ylabel="relative to ours")
+        ax.legend()
 
 
 def table(rows: list[Row], path: Path) -> None:
@@ -170,13 +125,11 @@ def _number(x: float) -> str:
 
 @click.command(help=__doc__, context_settings={"max_content_width": 120})
 @click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option(
-    "--to", "folder", type=click.Path(file_okay=False, path_type=Path), default=ROOT / "docs", show_default="docs"
-)
+@click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path), default=DOCS, show_default="docs")
 @click.option("--output", default=8, show_default=True, help="The output of the ℓ∞ table.")
 @click.option("--lower-seconds", default=5.0, show_default=True, help="For each lower bound.")
 def main(files: tuple[Path, ...], folder: Path, output: int, lower_seconds: float) -> None:
-    chosen = files or tuple(sorted((ROOT.parent / "shared" / "data" / "maxmin_mnist").glob("*.npz")))
+    chosen = files or tuple(sorted((SHARED / "maxmin_mnist").glob("*.npz")))
     if not chosen:
         click.echo(
             "the networks of the paper are not in ../shared/data: left out; name .npz or .onnx files to measure them"

@@ -8,7 +8,6 @@ prints a Markdown table. Names: see `NETWORKS`; without names all but the larges
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
 import statistics
 import time
@@ -17,11 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
+from common import SHARED, mlp, network, product_rate
 
 from lipcert.constraints.interconnection import lower
-from lipcert.graph import build as nn
-from lipcert.importer import load
 from lipcert.norms import Norm
 from lipcert.sdp.outcome import SolverOptions
 from lipcert.sdp.problem import compress_inputs, subproblems
@@ -51,20 +48,7 @@ class Network:
 
     def graph(self, data: Path) -> Graph:
         """The network."""
-        if self.file.endswith(".npz"):
-            with np.load(data / self.file) as arrays:
-                weights = [arrays[f"W{i}"].astype(np.float64) for i in range(len(arrays.files))]
-            layers = [part for w in weights for part in (nn.linear(w), nn.maxmin())]
-            return nn.sequential(*layers[:-1])
-        if self.file:
-            return load(next(data.glob(self.file)))
-        rng = np.random.default_rng(0)
-        layers = [
-            part
-            for a, b in itertools.pairwise(self.widths)
-            for part in (nn.linear(rng.standard_normal((b, a)) * np.sqrt(2 / a)), nn.relu())
-        ]
-        return nn.sequential(*layers[:-1])
+        return network(next(data.glob(self.file))) if self.file else mlp(self.widths)
 
 
 NETWORKS = {
@@ -83,17 +67,6 @@ NETWORKS = {
     "4x256": Network(widths=(784, 256, 256, 256, 256, 10)),
     "4x500": Network(widths=(784, 500, 500, 500, 500, 10)),
 }
-
-
-def product_rate(size: int = 1500) -> float:
-    """Floating-point operations a second of a matrix product, the best of three."""
-    a = np.random.default_rng(0).standard_normal((size, size))
-    best = np.inf
-    for _ in range(4):
-        start = time.perf_counter()
-        a @ a
-        best = min(best, time.perf_counter() - start)
-    return float(2 * size**3 / best)
 
 
 def operations(problem: Problem) -> float:
@@ -145,7 +118,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help=", ".join(NETWORKS))
     parser.add_argument("--tolerance", type=float, default=1e-6)
     parser.add_argument("--repeat", type=int, default=1)
-    parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data")
+    parser.add_argument("--data", type=Path, default=SHARED)
     arguments = parser.parse_args()
     rate = product_rate()
     load_average = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
