@@ -287,7 +287,7 @@ def _prove(
         certificate = found or prover.prove(norm, output_norm, proposal.cases)
         return _Proven(proposal, certificate, certificate.value, job)
 
-    for name, solver in plan(job_for(request.form), request.method, request.solver):
+    for name, solver in plan(job_for(request.form), request.method, request.solver, job_for("blocks").product):
         try:
             if best is not None:
                 value = METHODS[name].value(job_for(METHODS[name].form or request.form))
@@ -367,7 +367,7 @@ def _with_room(prover: Prover, job: Job, proposal: Proposal, tell: Callable[[int
     return best
 
 
-def plan(job: Job, method: str, solver: str) -> list[tuple[str, str]]:
+def plan(job: Job, method: str, solver: str, norm_product: NormProduct | None) -> list[tuple[str, str]]:
     """Which methods and solvers to try, in order, until one is proven.
 
     A method that is asked for by name is tried alone. 'auto' begins with one multiplier a neuron, by the interior-point
@@ -378,7 +378,7 @@ def plan(job: Job, method: str, solver: str) -> list[tuple[str, str]]:
     chosen = solver if solver != "auto" else ("native" if small or not euclidean else MATRIX_FREE)
     if method != "auto":
         return [(method, "none" if method == "product" else chosen)]
-    product = [] if job.product is None else [("product", "none")]
+    product = [] if norm_product is None else [("product", "none")]
     finest = [("neuron", chosen)] if small or chosen == MATRIX_FREE else []
     return [*finest, ("layer", chosen), *product]
 

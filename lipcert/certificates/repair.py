@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 _ROOM = (1.25, 2.0, 8.0, 64.0)
 # a proof that loses no more than this against the least value of its d is good enough
 _ENOUGH = 1e-7
+# a claim this close above that value is one that the solver rounded
+_ROUNDED = 1e-5
 
 # rows from which the first proof is taken: another one costs more than it gains. The proposal is tried as it is first
 _LARGE = 3000
@@ -49,11 +51,12 @@ def repair(system: Interconnection[Enclosure], case: Case, proposal: Multipliers
         first = _as_proposed(system, case, proposal)
         if first is not None:
             return first
-    start = _lifted(system, case, _positive(proposal))
-    best = _along_depth(system, case, start)
+    claimed = _positive(proposal)
+    start = _lifted(system, case, claimed)
+    best = _along_depth(system, case, start, claimed.value())
     if best is None and system.implicit:
         for factor in (1e-6, 1e-3, 1e-1):
-            best = _along_depth(system, case, _into_cone(system, case, start, factor))
+            best = _along_depth(system, case, _into_cone(system, case, start, factor), claimed.value())
             if best is not None:
                 break
     return best
@@ -69,8 +72,8 @@ def _as_proposed(system: Interconnection[Enclosure], case: Case, proposal: Multi
     return None
 
 
-def _along_depth(system: Interconnection[Enclosure], case: Case, start: Scaling) -> Scaling | None:
-    """The best proven scaling over the shifts of step 2."""
+def _along_depth(system: Interconnection[Enclosure], case: Case, start: Scaling, claimed: float) -> Scaling | None:
+    """The best proven scaling over the shifts of step 2; one as good as what is claimed ends the search."""
     best: Scaling | None = None
     # below what the proof loses a shift changes nothing
     first = UNIT * max(system.R.mid.shape) ** 2
@@ -85,7 +88,8 @@ def _along_depth(system: Interconnection[Enclosure], case: Case, start: Scaling)
             break
         best = proven
         large = case.outputs.size + system.R.mid.shape[0] > _LARGE
-        if large or (shift == 0.0 and proven.value() <= least * (1.0 + _ENOUGH)):
+        good = max(least, min(claimed, least * (1.0 + _ROUNDED))) if shift == 0.0 else claimed
+        if large or proven.value() <= good * (1.0 + _ENOUGH):
             break
     return best
 

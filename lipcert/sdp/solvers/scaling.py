@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,12 +40,12 @@ _LEAST, _MOST = 1e-12, 1e6
 _SMALLEST = 1e-280
 # the metric gives every variable at least this share of the mean mass
 _FLOOR = 0.02
-# the finer ties start from the coarser ones, which stop at this predicted relative decrease of rho
+# the finer ties start from the coarser ones, which stop at this predicted relative decrease of rho or part of the time
 _STAGES = {
     Tie.NETWORK: (),
     Tie.LAYER: (),
-    Tie.CHANNEL: ((Tie.LAYER, 1e-2),),
-    Tie.NEURON: ((Tie.LAYER, 1e-2), (Tie.CHANNEL, 3e-2)),
+    Tie.CHANNEL: ((Tie.LAYER, 1e-2, 0.2),),
+    Tie.NEURON: ((Tie.LAYER, 1e-2, 0.15), (Tie.CHANNEL, 3e-2, 0.5)),
 }
 
 
@@ -172,16 +173,31 @@ class _Evaluator:
         return _Point(lam, max(f * rho, _SMALLEST), ritz, exact)
 
 
+@lru_cache(maxsize=64)
 def _svec_index(size: int) -> tuple[IntArray, IntArray, Array]:
     i, j = np.triu_indices(size)
     return i, j, np.where(i == j, 1.0, np.sqrt(2.0))
 
 
+@lru_cache(maxsize=4)
+def _kron_index(size: int) -> tuple[IntArray, IntArray, IntArray, IntArray, Array]:
+    """Where in a flattened P the factors of `_kron` are, and its weights."""
+    i, j, c = _svec_index(size)
+    ii, jj, ij, ji = (a[:, None] * size + b for a, b in ((i, i), (j, j), (i, j), (j, i)))
+    return ii, jj, ij, ji, 0.5 * c[:, None] * c
+
+
 def _kron(P: Array) -> Array:
     """The matrix of W ↦ P W P on svec."""
-    i, j, c = _svec_index(P.shape[0])
-    out = P[np.ix_(i, i)] * P[np.ix_(j, j)] + P[np.ix_(i, j)] * P[np.ix_(j, i)]
-    return 0.5 * c[:, None] * out * c
+    ii, jj, ij, ji, weights = _kron_index(P.shape[0])
+    flat = P.ravel()
+    out = flat.take(ii)
+    out *= flat.take(jj)
+    other = flat.take(ij)
+    other *= flat.take(ji)
+    out += other
+    out *= weights
+    return out
 
 
 def _smat(w: Array, size: int) -> Array:
@@ -501,7 +517,8 @@ def solve(operator: Operator, tie: Tie, options: SolverOptions) -> Outcome:
     status = Status.OPTIMAL
     try:
         run.best = _given(evaluator, variable, options.start)
-        stages = (*_STAGES[tie], (tie, tolerance)) if run.best is None else ((tie, tolerance),)
+        last_stage = (tie, tolerance, 1.0)
+        stages = (*_STAGES[tie], last_stage) if run.best is None else (last_stage,)
         if run.best is None:
             run.best = _start(evaluator)
         if run.best is None:
@@ -515,9 +532,10 @@ def solve(operator: Operator, tie: Tie, options: SolverOptions) -> Outcome:
                 message="no scaling per layer makes the channels contract",
             )
         run.report("start")
-        for stage, enough in stages if operator.groups.count else ():
+        for stage, enough, share in stages if operator.groups.count else ():
+            evaluator.deadline = started + share * (deadline - started)
             status = _improve(evaluator, stage, run, max(enough, tolerance))
-            if status in (Status.TIME_LIMIT, Status.ITERATION_LIMIT):
+            if status is Status.ITERATION_LIMIT or time.perf_counter() > deadline:
                 break
         evaluator.deadline = np.inf
         last = evaluator.least(run.best.lam, run.best.rho, run.best.space, 1e-8)
