@@ -77,7 +77,7 @@ def _refuses_geolip(job: Job) -> str | None:
         return "it is for inputs in ℓ∞"
     if job.graph.output_size > 1 and job.output_norm is not Norm.LINF:
         return "it is for one scalar output at a time: choose outputs, or the output norm inf"
-    return _refuses_chain(job.graph)
+    return refuses_chain(job.graph)
 
 
 def _refuses_nsr_full(job: Job) -> str | None:
@@ -272,14 +272,23 @@ def propose_liplt(job: Job) -> Proposal:
 
 
 @dataclass(frozen=True, eq=False)
-class _Chain:
-    """x → W₀ → φ → W₁ → … → W_l with slopes [0, slope] a neuron."""
+class Chain:
+    """x → W₀ → φ → W₁ → … → W_l with slopes [0, slope] a neuron.
+
+    Attributes
+    ----------
+    weights
+        W₀, …, W_l, each (outputs, inputs); layers without an activation between them are multiplied.
+    slopes
+        The largest slope of each neuron, an array a layer.
+    """
 
     weights: list[Array]
     slopes: list[Array]
 
 
-def _refuses_chain(graph: Graph) -> str | None:
+def refuses_chain(graph: Graph) -> str | None:
+    """Why a graph is not a `Chain`, or None."""
     nodes = [node for _, node in graph.walk()]
     if any(isinstance(node, FixedPoint) for node in nodes) or any(len(node.parents) > 1 for node in nodes):
         return "it is for feedforward networks, layer after layer"
@@ -295,10 +304,19 @@ def _refuses_chain(graph: Graph) -> str | None:
 
 
 def _refuses_eclipse(job: Job) -> str | None:
-    return _euclidean(job) or _refuses_chain(job.graph)
+    return _euclidean(job) or refuses_chain(job.graph)
 
 
-def _chain(graph: Graph) -> _Chain:
+def feedforward(graph: Graph) -> Chain:
+    """The weights and slopes of a feedforward network.
+
+    Examples
+    --------
+    >>> from lipcert.graph import build as nn
+    >>> chain = feedforward(nn.sequential(nn.linear([[3.0, 4.0]]), nn.relu(), nn.linear([[2.0]])))
+    >>> [w.shape for w in chain.weights], [float(s[0]) for s in chain.slopes]
+    ([(1, 2), (1, 1)], [1.0])
+    """
     weights: list[Array] = []
     slopes: list[Array] = []
     matrix = np.eye(graph.input_size)
@@ -310,7 +328,7 @@ def _chain(graph: Graph) -> _Chain:
             weights.append(matrix)
             slopes.append(np.broadcast_to(2.0 * form.P[:, 0, 0], (node.blocks,)))
             matrix = np.eye(node.size)
-    return _Chain([*weights, matrix], slopes)
+    return Chain([*weights, matrix], slopes)
 
 
 def propose_eclipse(job: Job, fast: bool) -> Proposal:
@@ -321,7 +339,7 @@ def propose_eclipse(job: Job, fast: bool) -> Proposal:
     ECLipsE maximises c in X⁺ ⪰ c W⁺ᵀW⁺: (C) for the two layers W X^(−½) and W⁺, with lam = (Λ/c) D² and rho = 1/c. The
     proof takes lam = rho Λ D² for the whole chain. Xu & Sivaranjani, NeurIPS 2024 (arXiv 2404.04375).
     """
-    chain = _chain(job.graph)
+    chain = feedforward(job.graph)
     solve = None if fast else get_solver(job.solver)
     lams: list[Array] = []
     inverse_root = np.eye(job.graph.input_size)
