@@ -245,14 +245,22 @@ class BlockSystem:
 
 
 def prove_by_blocks(system: BlockSystem, proposal: Multipliers) -> Scaling | None:
-    """The proposal with the least of a few rooms for the inputs with which it is proven, or None."""
+    """The proposal with the least of a few rooms with which it is proven, or None.
+
+    The room is spread over the layers: d grows from the output to the input, m most, which scales every block of M beside
+    the diagonal down. Room for the inputs alone would leave M singular in directions that hardly meet them.
+    """
+    if not all(np.isfinite(x).all() and (x > 0.0).all() for x in (proposal.lam, proposal.mu)):
+        return None
     d, m = np.sqrt(proposal.lam), np.sqrt(proposal.mu) * proposal.input_scale
     if proposal.scale is not None:
         d = d * proposal.scale
     if m.size != 1 or not (np.isfinite(d).all() and np.isfinite(m).all()):
         return None
+    layer = np.repeat(np.arange(len(system.layers) - 1), [layer.K.size for layer in system.layers[:-1]])
+    height = 1.0 - (layer + 1.0) / len(system.layers)
     for room in (room for room in _ROOM if room > 4.0 * system.loss()):
-        trial = Scaling(d, m * (1.0 + room))
+        trial = Scaling(d * (1.0 + room) ** height, m * (1.0 + room))
         if system.holds(trial):
             return trial
     return None

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from lipcert.graph.nodes import Graph
 
 
+WEAK = 1e-6
+"""Relative loss from which the proof by blocks is tried on smaller networks too."""
 LARGE = 3000
 """Rows of [R; Y] from which the proof by blocks comes first."""
 
@@ -69,8 +71,13 @@ class Prover:
 
     @cached_property
     def blocks(self) -> BlockSystem | None:
-        """The network by blocks, where it is large and the proof by blocks applies to it."""
+        """The network by blocks, where the proof by blocks applies to it."""
         return by_blocks(self.graph, self.selection, self.form, self.normal_form)
+
+    @cached_property
+    def large(self) -> bool:
+        """Whether the proof by blocks comes first."""
+        return is_large(self.graph, self.selection, self.form)
 
     def require_memory(self, norm: Norm, output_norm: Norm) -> None:
         """Raise where no proof of such a bound fits into memory.
@@ -80,7 +87,7 @@ class Prover:
         NotEnoughMemory
             With what it would take.
         """
-        if (norm, output_norm) == (Norm.L2, Norm.L2) and self.blocks is not None:
+        if (norm, output_norm) == (Norm.L2, Norm.L2) and self.large and self.blocks is not None:
             require(self.blocks.bytes_needed(), "the proof")
         else:
             require_dense(prepare(self.selection.apply(self.graph), self.form))
@@ -114,7 +121,8 @@ class Prover:
             If some case cannot be proven.
         """
         scalings: list[Scaling] = []
-        if (norm, output_norm) == (Norm.L2, Norm.L2) and self.blocks is not None:
+        euclidean = (norm, output_norm) == (Norm.L2, Norm.L2)
+        if euclidean and self.large and self.blocks is not None:
             scaling = prove_by_blocks(self.blocks, proposals[0])
             if scaling is not None:
                 return self._certificate(norm, output_norm, [scaling])
@@ -122,6 +130,11 @@ class Prover:
             if tell is not None:
                 tell(len(scalings), len(proposals))
             scaling = repair(self.system, case, proposal)
+            if euclidean and not self.large and _is_weak(scaling, proposal) and self.blocks is not None:
+                # the rounding of R, which the other proof does not form, decides
+                other = prove_by_blocks(self.blocks, proposal)
+                if scaling is None or (other is not None and other.value() < scaling.value()):
+                    scaling = other
             if scaling is None:
                 raise NotCertified(
                     "well-posedness of the implicit layers could not be certified"
@@ -163,11 +176,23 @@ def require_dense(prepared: Graph) -> None:
 
 
 def by_blocks(graph: Graph, selection: Selection, form: str, normal_form: str) -> BlockSystem | None:
-    """The network by blocks where it is large and such a proof applies to it, else None."""
-    if normal_form != "default":
-        return None
+    """The network by blocks where such a proof applies to it, else None."""
+    return BlockSystem.of(prepare(selection.apply(graph), form)) if normal_form == "default" else None
+
+
+def is_large(graph: Graph, selection: Selection, form: str) -> bool:
+    """Whether the proof by blocks comes before the dense one."""
     prepared = prepare(selection.apply(graph), form)
-    return BlockSystem.of(prepared) if rows(prepared) + prepared.output_size > LARGE else None
+    return rows(prepared) + prepared.output_size > LARGE
+
+
+def _is_weak(scaling: Scaling | None, proposal: Multipliers) -> bool:
+    """Whether a proof loses more than rounding of B explains."""
+    if scaling is None:
+        return True
+    with np.errstate(invalid="ignore"):
+        claimed = float(np.sqrt(np.sum(proposal.mu))) * proposal.input_scale
+    return not scaling.value() <= claimed * (1.0 + WEAK)
 
 
 def prove(graph: Graph, norm: Norm, output_norm: Norm, proposals: Sequence[Multipliers]) -> Certificate:

@@ -147,6 +147,18 @@ class TestLargeNetworks:
         assert bound(graph, lower=False).upper == pytest.approx(usual, rel=1e-6)
 
 
+def test_deep_networks_whose_dense_proof_is_weak_are_proven_by_blocks() -> None:
+    """|W_k|⋯|W_1| outgrows W_k⋯W_1 by so much that the radius of R decides the dense proof."""
+    rng = np.random.default_rng(0)
+    layers = [part for _ in range(48) for part in (nn.linear(rng.standard_normal((8, 8)) / 3.0), nn.leaky_relu(0.3))]
+    graph = nn.sequential(*layers)
+    found = bound(graph, lower=False)
+    assert found.proposed is not None
+    assert found.upper <= found.proposed * (1 + 1e-5)
+    assert found.certificate is not None
+    assert verify(found.certificate, graph).value == found.upper
+
+
 def test_without_memory_the_norm_product_is_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     graph = nn.sequential(dense(np.random.default_rng(4), 5, 8), nn.maxmin(), dense(np.random.default_rng(5), 8, 3))
     monkeypatch.setattr(memory, "_FREE_TO_TAKE", 100)
