@@ -28,12 +28,15 @@ docs: $(VENV)/.docs
 notebooks: $(VENV)/.notebooks
 	$(BIN)/python notebooks/run.py
 
-bench: $(VENV)/.dev
+bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/importing.py
 	$(BIN)/python benchmarks/solver.py
 	$(BIN)/python benchmarks/models.py
 	$(BIN)/python benchmarks/paper.py
+	$(BIN)/python benchmarks/peers.py
+	$(BIN)/python benchmarks/peers.py --shared
+	$(BIN)/python benchmarks/curves.py
 
 models: $(VENV)/.models
 	$(BIN)/python -m models
