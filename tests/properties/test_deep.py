@@ -6,6 +6,7 @@ of a deep network is that of the same network with layers of norm about one, tim
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -42,11 +43,15 @@ def random_weights(depth, gain, seed=0, width=16):
     return [gain * rng.standard_normal((m, n)) / np.sqrt(n) for n, m in pairwise(sizes)]
 
 
+@cache
+def untuned(depth, act, width):
+    return optimum(random_weights(depth, 1.0, width=width), ACTIVATIONS[act])
+
+
 def tuned(depth, act, target, width=16):
     """Random weights whose bound is about the target."""
-    weights = random_weights(depth, 1.0, width=width)
-    factor = (target / optimum(weights, act)) ** (1.0 / depth)
-    return [factor * w for w in weights]
+    factor = (target / untuned(depth, act, width)) ** (1.0 / depth)
+    return [factor * w for w in random_weights(depth, 1.0, width=width)]
 
 
 def trained(depth, act_slope, seed=0, width=16, steps=600, decay=0.12):
@@ -94,7 +99,7 @@ def assert_tight(weights, act, name):
     ],
 )
 def test_random_networks(act, depth, target, width):
-    found = assert_tight(tuned(depth, ACTIVATIONS[act], target, width), ACTIVATIONS[act], act)
+    found = assert_tight(tuned(depth, act, target, width), ACTIVATIONS[act], act)
     assert found.upper == pytest.approx(target, rel=0.01)
 
 
