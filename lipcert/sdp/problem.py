@@ -186,7 +186,7 @@ def balanced(system: Interconnection[Array]) -> tuple[Interconnection[Array], Ba
     >>> network = nn.sequential(nn.linear([[2.0**500]]), nn.relu(), nn.linear([[2.0**500]]))
     >>> system, balance = balanced(lower(network))
     >>> float(np.abs(system.R).max()), balance.inputs
-    (0.5, 1000)
+    (0.5, 1001)
     """
     groups, channels = system.groups, system.groups.channels
     stacked = np.vstack([system.R, system.Y])
