@@ -37,6 +37,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/peers.py
 	$(BIN)/python benchmarks/peers.py --shared
 	$(BIN)/python benchmarks/curves.py
+	$(BIN)/python benchmarks/large.py
 
 models: $(VENV)/.models
 	$(BIN)/python -m models
