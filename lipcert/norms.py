@@ -15,6 +15,11 @@ class Norm(StrEnum):
     L2 = "2"
     LINF = "inf"
 
+    @property
+    def symbol(self) -> str:
+        """ℓ1, ℓ2 or ℓ∞."""
+        return "ℓ∞" if self is Norm.LINF else f"ℓ{self.value}"
+
     @classmethod
     def parse(cls, value: object) -> Norm:
         """The norm meant by 1, 2, 'inf', numpy.inf or a Norm.

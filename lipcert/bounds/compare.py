@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lipcert.bounds.api import bound, read_model
+from lipcert.bounds.axes import axes
 from lipcert.bounds.table import METHODS
 from lipcert.errors import DoesNotApply, InvalidRequest, LipcertError, MissingExtra, NotCertified, SolverUnavailable
 from lipcert.graph.selection import Selection
@@ -116,12 +117,7 @@ class Comparison:
         MissingExtra
             If matplotlib is not installed.
         """
-        try:
-            import matplotlib.pyplot as plt
-        except ImportError:
-            raise MissingExtra("matplotlib", "plot", purpose="a plot") from None
-        if ax is None:
-            _, ax = plt.subplots()
+        ax = axes(ax)
         bounds = [(entry.method, entry.bound) for entry in reversed(self.entries) if entry.bound is not None]
         values = [b.upper for _, b in bounds]
         bars = ax.barh([name for name, _ in bounds], values)
@@ -129,9 +125,8 @@ class Comparison:
         if self.lower:
             ax.axvline(self.lower, color="black", linestyle="--", label=f"lower bound {self.lower:.5g}")
             ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0))
-        names = {Norm.L1: "ℓ1", Norm.L2: "ℓ2", Norm.LINF: "ℓ∞"}
-        target = "|·|" if self.outputs else names[self.output_norm]
-        ax.set_xlabel(f"proven Lipschitz bound ({names[self.norm]} → {target})")
+        target = "|·|" if self.outputs else self.output_norm.symbol
+        ax.set_xlabel(f"proven Lipschitz bound ({self.norm.symbol} → {target})")
         if max(values) > 20.0 * (self.lower or min(values)) > 0.0:
             ax.set_xscale("log")
         ax.margins(x=0.25)

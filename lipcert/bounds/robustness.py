@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lipcert.bounds.api import DENSE_LIMIT, bound, read_model
-from lipcert.errors import InvalidRequest, MissingExtra, NotCertified
+from lipcert.bounds.axes import axes
+from lipcert.errors import InvalidRequest, NotCertified
 from lipcert.graph import balls
 from lipcert.graph.linear_maps import Convolution
 from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph
@@ -195,18 +196,14 @@ class Robustness:
         MissingExtra
             If matplotlib is not installed.
         """
-        try:
-            import matplotlib.pyplot as plt
-        except ImportError:
-            raise MissingExtra("matplotlib", "plot", purpose="a plot") from None
-        if ax is None:
-            _, ax = plt.subplots()
+        ax = axes(ax)
         radii, accuracy = self.curve()
-        name = {"1": "ℓ1", "2": "ℓ2", "inf": "ℓ∞"}[str(self.norm)]
         # the accuracy at a radius holds back to the radius before it
         ax.step(np.append(radii, radii[-1]), 100.0 * np.append(accuracy, np.isinf(self.radii).mean()), where="pre")
         what = "certified samples" if self.labels is None else "certified accuracy"
-        ax.set(xlabel=f"{name} radius, in units of the network's input", ylabel=f"{what} (%)", ylim=(0, 102))
+        ax.set(
+            xlabel=f"{self.norm.symbol} radius, in units of the network's input", ylabel=f"{what} (%)", ylim=(0, 102)
+        )
         ax.set_xlim(left=0.0)
         return ax
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lipcert.errors import MissingExtra
+from lipcert.bounds.axes import axes
 
 if TYPE_CHECKING:
     from lipcert.bounds.lower import LowerBound
@@ -160,12 +160,7 @@ class Bound:
         MissingExtra
             If matplotlib is not installed.
         """
-        try:
-            import matplotlib.pyplot as plt
-        except ImportError:
-            raise MissingExtra("matplotlib", "plot", purpose="a plot") from None
-        if ax is None:
-            _, ax = plt.subplots()
+        ax = axes(ax)
         points = [(p.seconds, p.bound) for p in self.trace if p.bound is not None]
         if points:
             ax.plot(*zip(*points, strict=True), marker=".", label=f"{self.method} ({self.solver})")

@@ -70,14 +70,19 @@ class Prover:
         self.normal_form = normal_form
 
     @cached_property
+    def prepared(self) -> Graph:
+        """The graph that the proof is about."""
+        return prepare(self.selection.apply(self.graph), self.form)
+
+    @cached_property
     def blocks(self) -> BlockSystem | None:
         """The network by blocks, where the proof by blocks applies to it."""
-        return by_blocks(self.graph, self.selection, self.form, self.normal_form)
+        return by_blocks(self.prepared, self.normal_form)
 
     @cached_property
     def large(self) -> bool:
         """Whether the proof by blocks comes first."""
-        return is_large(self.graph, self.selection, self.form)
+        return is_large(self.prepared)
 
     def require_memory(self, norm: Norm, output_norm: Norm) -> None:
         """Raise where no proof of such a bound fits into memory.
@@ -90,12 +95,13 @@ class Prover:
         if (norm, output_norm) == (Norm.L2, Norm.L2) and self.large and self.blocks is not None:
             require(self.blocks.bytes_needed(), "the proof")
         else:
-            require_dense(prepare(self.selection.apply(self.graph), self.form))
+            require_dense(self.prepared)
 
     @cached_property
     def system(self) -> Interconnection[Enclosure]:
         """The enclosure of R and Y."""
-        return enclose(self.graph, self.selection, self.form, self.normal_form)
+        require_dense(self.prepared)
+        return enclose(self.prepared)
 
     def prove(
         self,
@@ -161,10 +167,8 @@ class Prover:
         )
 
 
-def enclose(graph: Graph, selection: Selection, form: str, normal_form: str) -> Interconnection[Enclosure]:
-    """The enclosure of the prepared network, from the graph alone."""
-    prepared = prepare(selection.apply(graph), form)
-    require_dense(prepared)
+def enclose(prepared: Graph) -> Interconnection[Enclosure]:
+    """The enclosure of R and Y of a prepared graph."""
     with np.errstate(over="ignore", invalid="ignore"):
         return lower(prepared, EnclosureArithmetic())
 
@@ -175,14 +179,13 @@ def require_dense(prepared: Graph) -> None:
     require(56 * (rows(prepared) + m) * (channels(prepared) + prepared.input_size), "the dense proof")
 
 
-def by_blocks(graph: Graph, selection: Selection, form: str, normal_form: str) -> BlockSystem | None:
+def by_blocks(prepared: Graph, normal_form: str) -> BlockSystem | None:
     """The network by blocks where such a proof applies to it, else None."""
-    return BlockSystem.of(prepare(selection.apply(graph), form)) if normal_form == "default" else None
+    return BlockSystem.of(prepared) if normal_form == "default" else None
 
 
-def is_large(graph: Graph, selection: Selection, form: str) -> bool:
+def is_large(prepared: Graph) -> bool:
     """Whether the proof by blocks comes before the dense one."""
-    prepared = prepare(selection.apply(graph), form)
     return rows(prepared) + prepared.output_size > LARGE
 
 

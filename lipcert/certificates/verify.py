@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from lipcert.certificates.certificate import Certificate
 from lipcert.certificates.claims import cases, holds
-from lipcert.certificates.prover import by_blocks, enclose, is_large
-from lipcert.errors import CertificateRejected, InvalidRequest, NotCertified, NotEnoughMemory
-from lipcert.graph.prepare import FORMS
+from lipcert.certificates.prover import by_blocks, enclose, is_large, require_dense
+from lipcert.errors import CertificateRejected, InvalidRequest, NotCertified
+from lipcert.graph.prepare import FORMS, prepare
 from lipcert.graph.selection import Selection
 from lipcert.norms import Norm
 
@@ -97,19 +97,19 @@ def verify(certificate: Certificate | str | Path, graph: Graph) -> Verdict:
     def holds_by_blocks() -> bool:
         if (c.norm, c.output_norm) != (Norm.L2, Norm.L2) or len(c.scalings) != 1:
             return False
-        blocks = by_blocks(graph, selection, c.form, c.normal_form)
+        blocks = by_blocks(prepared, c.normal_form)
         if blocks is None:
             return False
         require_match(0, c.scalings[0], (blocks.groups, 1, None))
         return blocks.holds(c.scalings[0])
 
-    large = is_large(graph, selection, c.form)
+    prepared = prepare(selection.apply(graph), c.form)
+    large = is_large(prepared)
     if large and holds_by_blocks():
         return Verdict(c, True)
+    require_dense(prepared)
     try:
-        system = enclose(graph, selection, c.form, c.normal_form)
-    except NotEnoughMemory:
-        raise
+        system = enclose(prepared)
     except NotCertified as error:
         raise reject(str(error)) from None
     wanted = list(cases(system, c.norm, c.output_norm))

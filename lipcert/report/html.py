@@ -18,7 +18,6 @@ from lipcert.norms import Norm
 from lipcert.report.charts import Bar, Box, Line, bars, boxes, lines, pairs
 from lipcert.report.figures import downward, duration, upward
 from lipcert.report.markup import Content, Element, render, tag
-from lipcert.report.text import SYMBOLS
 from lipcert.version import __version__
 
 if TYPE_CHECKING:
@@ -176,7 +175,7 @@ def _summary(bound: Bound, graph: Graph) -> list[Element]:
     if bound.product is not None:
         rows.append(("norm product", upward(bound.product)))
     rows += [
-        ("norms", f"{SYMBOLS[bound.norm]} → {'|·|' if bound.each else SYMBOLS[bound.output_norm]}"),
+        ("norms", f"{bound.norm.symbol} → {'|·|' if bound.each else bound.output_norm.symbol}"),
         ("method", bound.method),
         ("solver", ", ".join(effort)),
         ("status", f"{bound.status.value}: {bound.status.advice}"),

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lipcert.norms import Norm
 from lipcert.report.figures import downward, duration, upward
 from lipcert.sdp.outcome import Status
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from lipcert.certificates import Certificate, Verdict
     from lipcert.graph.summary import Summary
     from lipcert.sdp.solvers import Availability
-
-SYMBOLS = {Norm.L1: "ℓ1", Norm.L2: "ℓ2", Norm.LINF: "ℓ∞"}
 
 
 def header(model: str, summary: Summary) -> str:
@@ -98,9 +95,7 @@ def robustness(result: Robustness, radii: Sequence[float], written: Sequence[tup
     if result.labels is not None:
         right = int((result.predictions == result.labels).sum())
         rows.append(("accuracy", f"{_percent(right, samples)}   {right:,} of {samples:,}"))
-    rows.append(
-        ("median radius", f"{downward(result.median)}   {SYMBOLS[result.norm]}, in units of the network's input")
-    )
+    rows.append(("median radius", f"{downward(result.median)}   {result.norm.symbol}, in units of the network's input"))
     rows.append(("largest radius", downward(float(result.radii.max()))))
     for radius in radii:
         certain = round(result.certified_accuracy(radius) * samples)
@@ -215,7 +210,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _norms(claim: Bound | Certificate | Comparison, functionals: Sized) -> str:
     """The norms of a claim; scalar functionals need none of the output."""
-    return f"{SYMBOLS[claim.norm]} → {'|·|' if functionals else SYMBOLS[claim.output_norm]}"
+    return f"{claim.norm.symbol} → {'|·|' if functionals else claim.output_norm.symbol}"
 
 
 def _effort(result: Bound) -> str:

@@ -244,3 +244,14 @@ class TestEndings:
         found = lipcert.bound(GRAPH)
         assert (found.status, found.lower) == (Status.INTERRUPTED, None)
         assert found.upper == upper().upper
+
+
+def test_a_bound_draws_its_convergence():
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("agg")
+    found = lipcert.bound(nn.sequential(nn.linear([[3.0, 4.0]]), nn.relu(), nn.linear([[2.0]])), lower_seconds=0.1)
+    ax = found.plot()
+    assert "Lipschitz bound" in ax.get_ylabel()
+    assert {"proven bound 10", "norm product 10", "lower bound 10"} <= {line.get_label() for line in ax.get_lines()}
+    assert found.plot(ax) is ax
+    pyplot.close(ax.figure)
