@@ -22,7 +22,9 @@ from lipcert.constraints.interconnection import lower
 from lipcert.norms import Norm
 from lipcert.sdp.outcome import SolverOptions
 from lipcert.sdp.problem import compress_inputs, subproblems
-from lipcert.sdp.solvers.interior_point import Shape, reduced, solve
+from lipcert.sdp.solvers.interior_point import solve
+from lipcert.sdp.solvers.iterate import Structure
+from lipcert.sdp.solvers.transposed import reduced
 
 if TYPE_CHECKING:
     from lipcert.graph.nodes import Graph
@@ -72,14 +74,15 @@ NETWORKS = {
 def operations(problem: Problem) -> float:
     """Floating-point operations of matrix products and factorisations in one iteration."""
     form, _ = reduced(problem)
-    p, columns = form.W.shape
-    trapezoids = 0.0
-    schur = 0.0
-    for block, top in Shape.of(form).blocks:
-        width = block.stop - block.start
-        trapezoids += 2.0 * p * (p - top) * width
-        schur += 4.0 * width * (p - top) * block.stop
-    return 5 * trapezoids + schur + 6.0 * p**3 + p**2 * columns + 5 * p**3 / 3 + form.variables**3 / 3
+    structure = Structure.of(form)
+    p, n = form.size, form.variables
+    total = 6.0 * p**3 + 4 * p**3 / 3 + n**3 / 3
+    for block, top in structure.blocks:
+        width, below = block.stop - block.start, p - top
+        # A, S B and X B, the Schur complement, F* of the second-order term
+        total += width * below * (below + 4.0 * p + 4.0 * block.stop + 2.0 * below)
+    # S dA of the predictor and of the corrector
+    return total + sum(4.0 * p * end * (block.stop - block.start) for block, end in structure.row_blocks)
 
 
 def peak_memory(problem: Problem, iterations: int = 2) -> int:

@@ -1,6 +1,6 @@
 """Conic solvers through cvxpy: Clarabel, SCS, MOSEK. A backend is data; the translation of the problem is one.
 
-They get (C) in its transposed form (see `interior_point`), which is only as large as [R; Y] has rows,
+They get (C) in its transposed form (see `transposed`), which is only as large as [R; Y] has rows,
 
     A(theta) = Diag(theta[row]; 1) − W Diag(theta[column]) Wᵀ ⪰ 0,    minimise Σ inverse/theta + Σ linear·theta,
 
@@ -21,7 +21,8 @@ import scipy.sparse as sp
 
 from lipcert.errors import InvalidRequest, MissingExtra, SolverUnavailable
 from lipcert.sdp.outcome import Outcome, Progress, SolverOptions, Status
-from lipcert.sdp.solvers.interior_point import TransposedForm, reduced, starting_point
+from lipcert.sdp.solvers.start import starting_point
+from lipcert.sdp.solvers.transposed import TransposedForm, reduced
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array, IntArray
