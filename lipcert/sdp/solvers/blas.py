@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy.linalg import cython_blas, cython_lapack
 
 if TYPE_CHECKING:
-    from lipcert.arrays import Array
+    from lipcert.arrays import Array, BoolArray
 
 TILE = 128
 """Side of the tiles in which a matrix meets its transpose: two of them fit into the cache."""
 LEAF = 256
-"""Size below which a triangle is left to LAPACK."""
+"""Size up to which a triangle is left to LAPACK."""
 
 
 def _exported(module: object, name: str) -> tuple[Callable[..., None], type]:
@@ -72,7 +73,7 @@ def _described(a: Array) -> _Matrix:
     stride = step // a.itemsize if columns > 1 else max(1, rows)
     if stride < max(1, rows) or step % a.itemsize:
         raise ValueError("columns overlap")
-    return _Matrix(a.ctypes.data, _integer(stride), transposed)
+    return _Matrix(a.__array_interface__["data"][0], _integer(stride), transposed)
 
 
 def _target(c: Array) -> _Matrix:
@@ -194,12 +195,18 @@ def cholesky(A: Array) -> bool:
     first, below, rest = A[:half, :half], A[half:, :half], A[half:, half:]
     if not cholesky(first):
         return False
-    a, b = _target(first), _target(below)
-    _DTRSM(
-        b"R", b"L", b"T", b"N", _integer(n - half), _integer(half), _real(1.0), a.pointer, a.stride, b.pointer, b.stride
-    )
+    _solve_right(first, below)
     syrk(-1.0, below, 1.0, rest)
     return cholesky(rest)
+
+
+def _solve_right(L: Array, B: Array) -> None:
+    """B ← B L⁻ᵀ."""
+    a, b = _target(L), _target(B)
+    _DTRSM(
+        b"R", b"L", b"T", b"N", _integer(B.shape[0]), _integer(B.shape[1]),
+        _real(1.0), a.pointer, a.stride, b.pointer, b.stride,
+    )  # fmt: skip
 
 
 def inverse_of_factored(L: Array) -> bool:
@@ -209,6 +216,12 @@ def inverse_of_factored(L: Array) -> bool:
     ------
     ValueError
         As `gemm`.
+
+    Examples
+    --------
+    >>> L = np.asfortranarray([[2.0, 0.0], [0.0, 4.0]])
+    >>> inverse_of_factored(L), np.diag(L).tolist()
+    (True, [0.25, 0.0625])
     """
     return not L.size or _lapack(_DPOTRI, L)
 
@@ -233,8 +246,7 @@ def mirror(A: Array) -> None:
     """
     for i, j in _tiles(A.shape[0]):
         if i == j:
-            upper = np.triu_indices(A[i, i].shape[0], 1)
-            A[i, i][upper] = A[i, i].T[upper]
+            np.copyto(A[i, i], A[i, i].T, where=_upper(i.stop - i.start))
         else:
             A[j, i] = A[i, j].T
 
@@ -253,6 +265,12 @@ def add_transpose(A: Array) -> None:
         total = A[i, j] + A[j, i].T
         A[i, j] = total
         A[j, i] = total.T
+
+
+@lru_cache(maxsize=32)
+def _upper(n: int) -> BoolArray:
+    """Where a matrix is above its diagonal."""
+    return np.triu(np.ones((n, n), dtype=bool), 1)
 
 
 def _tiles(n: int) -> list[tuple[slice, slice]]:

@@ -9,10 +9,11 @@ certificate, and every iteration works in coordinates in which theta = 1.
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import cho_solve, eigh_tridiagonal
+from scipy.linalg import cho_solve, eigh, eigh_tridiagonal, solve_triangular
 from scipy.linalg.blas import dsymv, dtrsv
 from threadpoolctl import threadpool_limits
 
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
     Hessian = tuple[Array, Array]
 
 ITERATION_LIMIT = 100
-LANCZOS_STEPS = 60
+DIRECT = 128
+"""Rows of A up to which all eigenvalues are cheaper than the steps of Lanczos for one."""
+LANCZOS_LEAST, LANCZOS_STEPS = 10, 60
+"""Steps after which its accuracy is asked, and at most."""
 PREDICTED = 0.1
 """Relative accuracy of the step lengths of the predictor, which only choose sigma."""
 LAG = 0.1
@@ -73,6 +77,12 @@ def solve(problem: Problem, options: SolverOptions) -> Outcome:
     >>> round(outcome.bound, 6), outcome.status.value
     (6.0, 'optimal')
     """
+    small = problem.row.size + problem.Y.shape[0] < SMALL and problem.variables < WIDE
+    with threadpool_limits(1 if small else None):
+        return _solve(problem, options)
+
+
+def _solve(problem: Problem, options: SolverOptions) -> Outcome:
     clock = time.perf_counter()
     form, restore = reduced(problem)
     theta = starting_point(form, None if options.start is None else options.start[restore.kept])
@@ -85,8 +95,7 @@ def solve(problem: Problem, options: SolverOptions) -> Outcome:
         return Outcome(y, Status.CLOSED_FORM, problem.bound(y), 0.0, 0, time.perf_counter() - clock)
     search = Search(form, theta, options, clock)
     try:
-        with threadpool_limits(1 if form.size < SMALL and form.variables < WIDE else None):
-            status = search.run()
+        status = search.run()
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
     y = restore.variables(search.best)
@@ -101,8 +110,21 @@ def solve(problem: Problem, options: SolverOptions) -> Outcome:
     )
 
 
-def step_to_boundary(operator: Callable[[Array], Array], size: int, accuracy: float = 0.01) -> float:
-    """The largest a with I + a M ⪰ 0 for a symmetric operator M, from below, by Lanczos to a relative accuracy."""
+def step_to_boundary(lowest: float) -> float:
+    """The largest a with I + a M ⪰ 0 for a symmetric M with this smallest eigenvalue."""
+    return np.inf if lowest >= 0 else -1.0 / lowest
+
+
+def smallest_eigenvalue(M: Array) -> float:
+    """Of a symmetric matrix, given by its lower triangle, which is lost."""
+    values = eigh(
+        M, eigvals_only=True, lower=True, overwrite_a=True, subset_by_index=(0, 0), driver="evr", check_finite=False
+    )
+    return float(values[0])
+
+
+def lanczos(operator: Callable[[Array], Array], size: int, accuracy: float) -> float:
+    """A lower bound on the smallest eigenvalue of a symmetric operator, close to a relative accuracy as Lanczos sees it."""
     steps = min(size, LANCZOS_STEPS)
     basis = np.empty((steps + 1, size))
     diagonal, off = np.empty(steps), np.empty(steps)
@@ -116,17 +138,17 @@ def step_to_boundary(operator: Callable[[Array], Array], size: int, accuracy: fl
         diagonal[k] = overlap[k]
         w -= overlap @ V
         w -= (V @ w) @ V
-        norm = off[k] = float(np.linalg.norm(w))
-        if k + 1 == steps or norm < 1e-12 or k % 5 == 4:
+        norm = off[k] = float(np.sqrt(w @ w))
+        if k + 1 == steps or norm < 1e-12 or (k >= LANCZOS_LEAST and k % 4 == 2):
             values, vectors = eigh_tridiagonal(
                 diagonal[: k + 1], off[:k], select="i", select_range=(0, 0), check_finite=False
             )
             residual = norm * abs(vectors[-1, 0])
             lowest = float(values[0]) - residual
-            if norm < 1e-12 or (k >= 14 and residual <= accuracy * abs(values[0])):
+            if norm < 1e-12 or residual <= accuracy * abs(values[0]):
                 break
         basis[k + 1] = w / norm
-    return np.inf if lowest >= 0 else -1.0 / lowest
+    return lowest
 
 
 class Search:
@@ -267,15 +289,20 @@ class Search:
     ) -> tuple[float, float]:
         """How far X + a dX and A(theta (1 + a delta)) stay positive definite."""
 
-        def congruent(L: Array, inner: Callable[[Array], Array]) -> Callable[[Array], Array]:
-            def operator(u: Array) -> Array:
-                return np.asarray(dtrsv(L, inner(dtrsv(L, u, lower=1, trans=1)), lower=1, overwrite_x=1))
+        def congruent(L: Array, inner: Callable[[Array], Array]) -> float:
+            """The smallest eigenvalue of L⁻¹ M L⁻ᵀ, M given by its products with matrices."""
+            if self.form.size <= DIRECT:
+                inverse = solve_triangular(L, np.eye(self.form.size), lower=True, check_finite=False)
+                return smallest_eigenvalue(inverse @ inner(inverse.T))
+            return lanczos(
+                lambda u: dtrsv(L, inner(dtrsv(L, u, lower=1, trans=1)), lower=1, overwrite_x=1),
+                self.form.size,
+                accuracy,
+            )
 
-            return operator
-
-        size = self.form.size
-        primal = step_to_boundary(congruent(LX, lambda u: dsymv(1.0, dX, u, lower=1)), size, accuracy)
-        dual = step_to_boundary(congruent(point.L, lambda u: point.derivative(delta, u)), size, accuracy)
+        multiply = np.matmul if self.form.size <= DIRECT else partial(dsymv, 1.0, lower=1)
+        primal = step_to_boundary(congruent(LX, lambda u: multiply(dX, u)))
+        dual = step_to_boundary(congruent(point.L, lambda u: point.derivative(delta, u)))
         lowest = float(delta.min())
         return primal, min(dual, -1.0 / lowest) if lowest < 0 else dual
 

@@ -191,11 +191,13 @@ class Iterate:
         self.image = structure.image_of_product(np.diag(self.S), self.B, self.SB)
         return True
 
-    def derivative(self, delta: Array, u: Array) -> Array:
-        """(Σ delta_i F_i) u for a vector u."""
-        form = self.structure.form
-        row = np.where(form.row >= 0, delta[form.row], 0.0)
-        return row * u - dgemv(1.0, self.B, delta[form.column] * dgemv(1.0, self.B, u, trans=1))
+    def derivative(self, delta: Array, U: Array) -> Array:
+        """(Σ delta_i F_i) U for a vector or a small matrix U."""
+        form, B = self.structure.form, self.B
+        row, column = np.where(form.row >= 0, delta[form.row], 0.0), delta[form.column]
+        if U.ndim == 1:
+            return row * U - dgemv(1.0, B, column * dgemv(1.0, B, U, trans=1))
+        return row[:, None] * U - B @ (column[:, None] * (B.T @ U))
 
     def inverse_times_derivative(self, delta: Array, out: Array) -> None:
         """out ← S Σ delta_i F_i."""
