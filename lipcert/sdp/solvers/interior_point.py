@@ -174,9 +174,13 @@ class Search:
             return Status.STALLED
         self.X = X = self.initial_gram(point)
         p, n = form.size, form.variables
-        # the factor of X, S dA, two directions, X B, and the Schur complement
-        LX, SdA, dX, second = (np.empty((p, p), order="F") for _ in range(4))
-        XB, schur = np.empty_like(point.B), np.empty((n, n), order="F")
+        N = point.B.shape[1]
+        # the factor of X, S dA, the predictor, and the Schur complement
+        LX, SdA, affine = (np.empty((p, p), order="F") for _ in range(3))
+        schur = np.empty((n, n), order="F")
+        # X B is of no use any more when the corrector is formed
+        shared = np.empty((p, max(p, N)), order="F")
+        XB, dX = shared[:, :N], shared[:, :p]
         np.copyto(LX, X)
         if not blas.cholesky(LX):
             return Status.STALLED
@@ -201,21 +205,20 @@ class Search:
             # predictor, towards tau = 0: dX = −X − X dA S, symmetrised
             delta = cho_solve((schur, True), -gradient, check_finite=False)
             point.inverse_times_derivative(delta, SdA)
-            blas.gemm(1.0, SdA, X, 0.0, dX)
-            symmetric_direction(dX, X)
-            if not (np.isfinite(delta).all() and np.isfinite(np.sum(dX))):
+            blas.gemm(1.0, SdA, X, 0.0, affine)
+            symmetric_direction(affine, X)
+            if not (np.isfinite(delta).all() and np.isfinite(np.sum(affine))):
                 return Status.STALLED
-            primal, dual = self.step_lengths(point, LX, delta, dX, PREDICTED)
+            primal, dual = self.step_lengths(point, LX, delta, affine, PREDICTED)
             sigma = self.centring(tau, delta, gradient, hessian, image, min(1.0, primal), min(1.0, dual))
 
             # corrector: dX = sigma tau S − X − (X dA + dX_a dA_a) S, symmetrised
-            blas.gemm(1.0, SdA, dX, 0.0, second)
-            target = sigma * tau * point.image - structure.image(second, point.B)
+            blas.gemm(1.0, SdA, affine, 0.0, dX)
+            target = sigma * tau * point.image - structure.image(dX, point.B)
             delta = cho_solve((schur, True), target - gradient, check_finite=False)
             point.inverse_times_derivative(delta, SdA)
-            blas.gemm(1.0, SdA, X, 1.0, second)
-            symmetric_direction(second, X, sigma * tau, point.S)
-            dX, second = second, dX
+            blas.gemm(1.0, SdA, X, 1.0, dX)
+            symmetric_direction(dX, X, sigma * tau, point.S)
             if not (np.isfinite(delta).all() and np.isfinite(np.sum(dX))):
                 return Status.STALLED
             primal, dual = self.step_lengths(point, LX, delta, dX)
@@ -361,7 +364,8 @@ def symmetric_direction(M: Array, X: Array, centre: float = 0.0, S: Array | None
     M *= -0.5
     M -= X
     if S is not None:
-        M += centre * S
+        for k in range(S.shape[0]):
+            M[:, k] += centre * S[:, k]
 
 
 def factor(schur: Array, hessian: Hessian) -> bool:
