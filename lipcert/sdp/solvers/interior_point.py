@@ -319,7 +319,7 @@ class Search:
         primal: float,
         dual: float,
     ) -> float:
-        """Mehrotra's sigma: (tau after the affine step / tau)^2 or ^3, but no tau far below the primal infeasibility.
+        """Mehrotra's sigma: a power of (tau after the affine step / tau), but no tau far below the primal infeasibility.
 
         With a tau that runs ahead of the infeasibility the iterates would end at the boundary. ⟨X, dA⟩ = F*(X)ᵀ delta;
         dX = −X − X dA S gives ⟨dX, A⟩ = −⟨X, A⟩ − ⟨X, dA⟩ and ⟨dX, dA⟩ = −⟨X, dA⟩ − deltaᵀ O delta.
@@ -330,7 +330,7 @@ class Search:
         change = primal * (-tau * self.form.size - slope) + dual * slope + primal * dual * (-slope - quadratic)
         ratio = float(np.clip(1.0 + change / (tau * self.form.size), 1e-6, 1.0))
         infeasibility = float(np.abs(gradient - image).sum()) / (tau * self.form.size)
-        return max(ratio ** (2 if min(primal, dual) < 0.7 else 3), min(1.0, LAG * infeasibility))
+        return max(ratio**2.5, min(1.0, LAG * infeasibility))
 
     def advance(self, point: Iterate, X: Array, LX: Array, delta: Array, dX: Array, primal: float, dual: float) -> bool:
         """Move X, its factor and the point; steps shrink until both are positive definite. dX is lost."""
