@@ -25,7 +25,7 @@ import scipy.sparse as sp
 from scipy.linalg import blas, cho_solve, lapack, solve_triangular
 from threadpoolctl import threadpool_limits
 
-from lipcert.sdp.outcome import Outcome, Progress, SolverOptions, Status
+from lipcert.sdp.outcome import Outcome, SolverOptions, Status
 from lipcert.sdp.problem import Problem
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def solve(problem: Problem, options: SolverOptions) -> Outcome:
     if not form.inverse.any():
         y = restore.variables(theta)
         return Outcome(y, Status.CLOSED_FORM, problem.bound(y), 0.0, 0, time.perf_counter() - clock)
-    search = Search(form, theta, options, clock)
+    search = Search(form, restore, theta, options, clock)
     try:
         with threadpool_limits(1 if form.size < SMALL and form.variables < WIDE else None):
             status = search.run()
@@ -614,8 +614,11 @@ def step_to_boundary(operator: Callable[[Array], Array], size: int) -> float:
 class Search:
     """The interior-point iteration; `best`, `gap`, `iterations` are valid at any moment."""
 
-    def __init__(self, form: TransposedForm, theta: Array, options: SolverOptions, clock: float) -> None:
+    def __init__(
+        self, form: TransposedForm, restore: Restoration, theta: Array, options: SolverOptions, clock: float
+    ) -> None:
         self.form = form
+        self.restore = restore
         self.options = options
         self.clock = clock
         self.shape = Shape.of(form)
@@ -731,11 +734,17 @@ class Search:
 
     def report(self) -> None:
         """Tell the caller how far it is."""
-        if self.options.progress is not None:
-            value = self.form.objective(self.best)
-            bound = value if self.form.linear.any() else float(np.sqrt(value))
-            seconds = time.perf_counter() - self.clock
-            self.options.progress(Progress("interior point", self.iterations, bound, self.gap, seconds))
+        value = self.form.objective(self.best)
+        bound = value if self.form.linear.any() else float(np.sqrt(value))
+        seconds = time.perf_counter() - self.clock
+        self.options.tell(
+            "interior point",
+            self.iterations,
+            seconds,
+            bound=bound,
+            gap=self.gap,
+            point=lambda: self.restore.variables(self.best),
+        )
 
     def finished(self, idle: int) -> Status | None:
         """The status to end with, or None."""
