@@ -13,6 +13,7 @@ import pytest
 import lipcert
 from lipcert.bounds import api, watch
 from lipcert.bounds.methods import Job, Proposal
+from lipcert.bounds.table import METHODS
 from lipcert.bounds.watch import Proven, Watch, within
 from lipcert.certificates import Certificate, Prover
 from lipcert.errors import NotCertified
@@ -335,3 +336,27 @@ class TestEndings:
         assert lipcert.verify(found.certificate, GRAPH).value == found.upper
         assert found.product is not None
         assert found.upper < found.product
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_says_what_it_does(method: str) -> None:
+    options: dict[str, Any] = {"norm": "inf"} if method == "geolip" else {}
+    found = lipcert.bound(network(sizes=(4, 6, 5, 1)), method=method, lower=False, **options)
+    stages = [step.stage for step in found.trace]
+    assert stages[0] == "norm product"
+    assert len(set(stages) - {"norm product", "proof"}) > 0 or method == "product"
+    assert all(step.proven is not None for step in found.trace[1:])
+
+
+def test_the_search_for_a_lower_bound_says_so() -> None:
+    found = lipcert.bound(GRAPH, lower_seconds=0.3)
+    search = [step for step in found.trace if step.stage == "search for a lower bound"]
+    assert len(search) > 1
+    # the upper bound is proven by then
+    assert all(step.proven is not None and step.proven <= found.upper * (1.0 + 1e-7) for step in search)
+    assert all(step.at_most is not None and step.at_most <= 0.3 for step in search)
+    assert found.trace[-1].stage == "proof of a lower bound"
+    each = lipcert.bound(GRAPH, outputs="0,1", lower_seconds=0.3)
+    assert {"output 0: search for a lower bound", "output 1: search for a lower bound"} <= {
+        step.stage for step in each.trace
+    }
