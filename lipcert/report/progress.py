@@ -23,6 +23,9 @@ PATIENCE = 1.0
 INTERVAL = 0.1
 """Seconds between two repaints."""
 
+_COLUMNS = 80
+"""Where the terminal does not say how wide it is."""
+
 
 class LiveLine:
     """Repaints one line of a terminal with the latest progress while the clock runs, and removes it at the end.
@@ -70,9 +73,7 @@ class LiveLine:
             return
         step, told = self._latest
         self._painted = True
-        text = describe(_later(step, now - told))
-        width = _columns(self._stream) - 1
-        self._write(text if len(text) <= width else f"{text[: width - 1]}…")
+        self._write(describe(_later(step, now - told), _columns(self._stream) - 1))
 
     def _keep_painting(self) -> None:
         while not self._over.wait(INTERVAL):
@@ -83,8 +84,15 @@ class LiveLine:
         self._stream.flush()
 
 
-def describe(step: Progress) -> str:
+def describe(step: Progress, width: int | None = None) -> str:
     """One line for a step. Upper bounds that are proven are told from what a solver has found and nobody proved yet.
+
+    Parameters
+    ----------
+    step
+        The step.
+    width
+        The most characters, or None; what matters less is left out for it.
 
     Examples
     --------
@@ -93,25 +101,33 @@ def describe(step: Progress) -> str:
     'interior point: iteration 7, proven ≤ 839.26, not yet proven 312.5, gap 1.0e-03, 4.25 s, at most 20 s left'
     >>> describe(Progress("proof", 3, seconds=12.0, total=10))
     'proof: 3 of 10, 12.0 s, about 28 s left'
+    >>> describe(Progress("interior point", 7, 312.5, 1e-3, 4.25, proven=839.26, at_most=20.0), width=81)
+    'interior point: proven ≤ 839.26, not yet proven 312.5, 4.25 s, at most 20 s left'
     """
-    parts = []
+    parts: dict[str, str] = {}
     if step.total is not None:
-        parts.append(f"{step.iteration} of {step.total}")
+        parts["count"] = f"{step.iteration} of {step.total}"
     elif step.iteration:
-        parts.append(f"iteration {step.iteration}")
+        parts["count"] = f"iteration {step.iteration}"
     if step.proven is not None:
-        parts.append(f"proven ≤ {upward(step.proven)}")
+        parts["proven"] = f"proven ≤ {upward(step.proven)}"
     if step.bound is not None and (step.proven is None or step.bound < step.proven):
-        parts.append(f"not yet proven {upward(step.bound)}")
+        parts["found"] = f"not yet proven {upward(step.bound)}"
     if step.gap is not None and math.isfinite(step.gap):
-        parts.append(f"gap {step.gap:.1e}")
-    parts.append(duration(step.seconds))
+        parts["gap"] = f"gap {step.gap:.1e}"
+    parts["time"] = duration(step.seconds)
     expected = math.inf if step.expected is None else step.expected
     if step.at_most is not None and 0.0 < step.at_most <= expected:
-        parts.append(f"at most {_whole(step.at_most)} left")
+        parts["left"] = f"at most {_whole(step.at_most)} left"
     elif 0.0 < expected < math.inf:
-        parts.append(f"about {_whole(expected)} left")
-    return f"{step.stage}: {', '.join(parts)}"
+        parts["left"] = f"about {_whole(expected)} left"
+    text = f"{step.stage}: {', '.join(parts.values())}"
+    for name in ("gap", "count", "time", "left"):
+        if width is None or len(text) <= width:
+            return text
+        parts.pop(name, None)
+        text = f"{step.stage}: {', '.join(parts.values())}"
+    return text if width is None or len(text) <= width else f"{text[: width - 1]}…"
 
 
 def _later(step: Progress, seconds: float) -> Progress:
@@ -130,6 +146,6 @@ def _whole(seconds: float) -> str:
 def _columns(stream: TextIO) -> int:
     """The width of the terminal: a longer line could not be removed."""
     try:
-        return os.get_terminal_size(stream.fileno()).columns
+        return os.get_terminal_size(stream.fileno()).columns or _COLUMNS
     except (OSError, ValueError):
-        return 80
+        return _COLUMNS

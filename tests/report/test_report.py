@@ -6,6 +6,7 @@ import io
 import math
 import time
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -119,3 +120,12 @@ def test_a_line_is_no_longer_than_the_terminal(monkeypatch: pytest.MonkeyPatch) 
 )
 def test_what_a_step_says(step: Progress, text: str) -> None:
     assert progress.describe(step) == text
+
+
+def test_a_narrow_line_keeps_what_matters_most() -> None:
+    step = Progress("interior point", 7, 312.5, 1e-3, 4.25, proven=839.26, at_most=20.0)
+    lines = [progress.describe(step, width) for width in range(10, 120)]
+    assert all(len(line) <= width for width, line in enumerate(lines, 10))
+    assert all(len(a) <= len(b) for a, b in pairwise(lines))
+    assert all("proven ≤ 839.26" in line for line in lines[22:])
+    assert lines[-1] == progress.describe(step)
