@@ -104,7 +104,8 @@ def bound(
     jobs
         Processes for independent semidefinite programs.
     progress
-        Called with signs of life.
+        Called with every `Progress`: what is done, the bound that is proven by then, what the solver found and nobody proved
+        yet, and the time left.
     solver_options
         Options passed on to the solver by its own names.
 

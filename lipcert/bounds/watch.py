@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -110,18 +111,18 @@ class Watch:
         so_far = began - self._begun
         if so_far < PATIENCE or (self.value is not None and not claim < self.value * (1.0 - WORTH)):
             return
-        if self._spent + (self._cost or cost()) > SHARE * so_far:
+        expected = self._cost or cost()
+        if self._spent + expected > SHARE * so_far:
             return
-        try:
+        found: Proven | None = None
+        with suppress(NotCertified, MemoryError):
             found = prove()
-        except (NotCertified, MemoryError):
-            pass
-        else:
-            if self.value is None or found.value < self.value:
-                self.keep(found)
-        finally:
-            self._cost = self._clock() - began
-            self._spent += self._cost
+        took = self._clock() - began
+        self._spent += took
+        # a proof may fail before it has begun, for want of memory
+        self._cost = took if found is not None else max(took, expected)
+        if found is not None and (self.value is None or found.value < self.value):
+            self.keep(found)
 
 
 def within(tell: Callable[[Progress], None] | None, whole: str) -> Callable[[Progress], None] | None:

@@ -117,6 +117,17 @@ class TestWhenToProve:
         assert (proof.watch.value, proof.watch.best) == (None, None)
         assert 1 <= len(proof.taken) <= 0.1 * proof.now
 
+    def test_a_proof_that_fails_before_it_begins_tells_nothing_of_its_cost(self) -> None:
+        proof = Proof(1e-3, guess=1.0)
+        proof.offer(1.0)
+        proof.now = 10.0
+        proof.offer(1.0, error=MemoryError)
+        assert len(proof.taken) == 1
+        proof.cost, proof.now = 1.0, 10.5
+        proof.watch._spent = 0.5
+        proof.offer(1.0)
+        assert len(proof.taken) == 1
+
     def test_an_interruption_of_a_proof_is_one_of_the_solver(self) -> None:
         proof = Proof()
         proof.offer(1.0)
