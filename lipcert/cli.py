@@ -12,12 +12,15 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from lipcert import __version__
 from lipcert.errors import InvalidRequest, LipcertError
+
+if TYPE_CHECKING:
+    from lipcert.graph.nodes import Graph
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -187,6 +190,17 @@ def solver_options(command: F) -> F:
     return option(effort_options(command))
 
 
+def _read(model: Path, output: str | None, quiet: bool = False) -> Graph:
+    """The network of a file; a large one takes a while to read and to check."""
+    from lipcert.importer import load
+    from lipcert.report.progress import LiveLine
+    from lipcert.sdp.outcome import Progress
+
+    with LiveLine(enabled=not quiet) as line:
+        line(Progress(f"reading {model.name}"))
+        return load(model, output=output)
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 quiet_option = click.option("--quiet", is_flag=True, help="No header and no progress, only the result.")
 
@@ -239,7 +253,6 @@ def bound(
     """
     from lipcert.bounds.api import bound as compute
     from lipcert.graph.summary import summarise
-    from lipcert.importer import load
     from lipcert.report import json, text
     from lipcert.report.progress import LiveLine
     from lipcert.samples import read_samples
@@ -247,7 +260,7 @@ def bound(
     for path in (certificate, report):
         if path is not None:
             _require_writable(path)
-    graph = load(model, output=output)
+    graph = _read(model, output, quiet)
     samples = None if data is None else read_samples(data, graph.input_size).T
     silent = as_json or quiet
     if not silent:
@@ -348,7 +361,6 @@ def robustness(
     from lipcert.bounds.robustness import robustness as certify
     from lipcert.certificates.certificate import write_atomically
     from lipcert.graph.summary import summarise
-    from lipcert.importer import load
     from lipcert.report import csv as tables
     from lipcert.report import json, plots, text
     from lipcert.report.progress import LiveLine
@@ -359,11 +371,11 @@ def robustness(
             _require_writable(path)
     if plot is not None:
         plots.require(plot)
-    graph = load(model, output=output)
+    graph = _read(model, output, quiet)
     samples = read_labelled(data, graph.input_size, labels=labels, column=label_column, array=array)
     if not (as_json or quiet):
         click.echo(text.header(str(model), summarise(graph)))
-    with LiveLine(enabled=not (as_json or quiet)) as line:
+    with LiveLine(enabled=not quiet) as line:
         result = certify(
             graph,
             samples.points * scale,
@@ -431,17 +443,16 @@ def compare(
     """
     from lipcert.bounds.compare import compare as run
     from lipcert.graph.summary import summarise
-    from lipcert.importer import load
     from lipcert.report import json, plots, text
     from lipcert.report.progress import LiveLine
 
     if plot is not None:
         _require_writable(plot)
         plots.require(plot)
-    graph = load(model, output=output)
+    graph = _read(model, output, quiet)
     if not (as_json or quiet):
         click.echo(text.header(str(model), summarise(graph)))
-    with LiveLine(enabled=not (as_json or quiet)) as line:
+    with LiveLine(enabled=not quiet) as line:
         result = run(
             graph,
             methods,
@@ -473,10 +484,14 @@ def compare(
 def verify(certificate: Path, model: Path, output: str | None, as_json: bool) -> None:
     """Check that CERTIFICATE proves its bound for MODEL; needs no solver."""
     from lipcert.certificates import verify as check
-    from lipcert.importer import load
     from lipcert.report import json, text
+    from lipcert.report.progress import LiveLine
+    from lipcert.sdp.outcome import Progress
 
-    verdict = check(certificate, load(model, output=output))
+    graph = _read(model, output)
+    with LiveLine() as line:
+        line(Progress("checking the certificate"))
+        verdict = check(certificate, graph)
     if as_json:
         click.echo(json.dumps(json.verdict(verdict, str(certificate), str(model))))
     else:
@@ -489,10 +504,9 @@ def verify(certificate: Path, model: Path, output: str | None, as_json: bool) ->
 def inspect(model: Path, output: str | None, as_json: bool) -> None:
     """Show the inputs, outputs, layers and activations of MODEL as recognised."""
     from lipcert.graph.summary import summarise
-    from lipcert.importer import load
     from lipcert.report import json
 
-    summary = summarise(load(model, output=output))
+    summary = summarise(_read(model, output))
     click.echo(json.dumps(summary.to_dict()) if as_json else str(summary))
 
 

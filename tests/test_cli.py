@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +22,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 import lipcert
 from lipcert import cli
+from lipcert.graph import build as nn
+from lipcert.report import progress
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 RELU = str(MODELS / "digits_relu.onnx")
@@ -92,6 +95,14 @@ def linear_model(weight: np.ndarray, path: Path, op: str | None = None, outputs:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, path)
     return path
+
+
+def large(path: Path) -> None:
+    """A network that takes a solver more than a few seconds."""
+    random = np.random.default_rng(0)
+    weights = [random.standard_normal((b, a)) / a**0.5 for a, b in pairwise([400, 300, 300, 300, 10])]
+    layers = [item for weight in weights for item in (nn.linear(weight), nn.relu())]
+    lipcert.save(nn.sequential(*layers), path)
 
 
 class TestBound:
@@ -462,13 +473,7 @@ class TestProcess:
         assert f"_LIPCERT_COMPLETE={shell}_complete" in script.stdout
 
     def test_interrupt_gives_the_best_bound_so_far(self, tmp_path: Path) -> None:
-        random = np.random.default_rng(0)
-        from lipcert.graph import build as nn
-
-        sizes = [400, 300, 300, 300, 10]
-        weights = [random.standard_normal((b, a)) / a**0.5 for a, b in pairwise(sizes)]
-        layers = [item for weight in weights for item in (nn.linear(weight), nn.relu())]
-        lipcert.save(nn.sequential(*layers), tmp_path / "large.onnx")
+        large(tmp_path / "large.onnx")
         process = subprocess.Popen(
             [sys.executable, "-m", "lipcert", "bound", str(tmp_path / "large.onnx"), "--tolerance", "1e-15", "--json"],
             stdout=subprocess.PIPE,
@@ -482,6 +487,67 @@ class TestProcess:
         data = json.loads(out)
         assert data["verified"]
         assert data["status"] == "interrupted"
+
+
+class TestProgress:
+    @pytest.fixture
+    def told(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """What the live lines are given."""
+        lines: list[str] = []
+        monkeypatch.setattr(progress.LiveLine, "__call__", lambda self, step: lines.append(progress.describe(step)))
+        return lines
+
+    def test_every_command_says_what_it_does(self, told: list[str], tmp_path: Path) -> None:
+        name, certificate = Path(CONTROLLER).name, str(tmp_path / "c.json")
+        commands = {
+            ("bound", CONTROLLER, "--certificate", certificate): ("interior point: ", "search for a lower bound: "),
+            ("verify", certificate, CONTROLLER): ("checking the certificate: ",),
+            ("inspect", CONTROLLER): (),
+            ("compare", CONTROLLER, "--methods", "product,layer"): (
+                "product: ",
+                "layer: ",
+                "search for a lower bound: ",
+            ),
+            ("robustness", RELU, str(MODELS / "digits_test.csv"), "--label-column", "label", "--margins", "joint"): (
+                "evaluating samples: ",
+                "all outputs: ",
+            ),
+        }
+        for arguments, beginnings in commands.items():
+            told.clear()
+            assert run(*arguments).exit_code == 0, arguments
+            model = Path(RELU).name if arguments[0] == "robustness" else name
+            assert told[0] == f"reading {model}: 0.00 s"
+            for beginning in beginnings:
+                assert any(line.startswith(beginning) for line in told), (arguments, beginning)
+
+    def test_no_number_is_called_proven_that_is_not(self, told: list[str]) -> None:
+        upper = bound(CONTROLLER, "--no-lower")["upper"]
+        shown = [line for line in told if "interior point" in line]
+        assert any("not yet proven" in line for line in shown)
+        for line in shown:
+            proven = Decimal(line.partition("proven ≤ ")[2].partition(",")[0])
+            assert proven >= Decimal(upper)
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+    def test_a_terminal_shows_it_and_keeps_nothing(self, tmp_path: Path) -> None:
+        path = tmp_path / "large.onnx"
+        large(path)
+        ours, theirs = os.openpty()
+        arguments = [sys.executable, "-m", "lipcert", "bound", str(path), "--time-limit", "2.5", "--no-lower", "--json"]
+        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=theirs, text=True)
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):
+            while part := os.read(ours, 4096):
+                shown += part
+        os.close(ours)
+        out, _ = process.communicate(timeout=120)
+        assert process.returncode == 0
+        lines = [line.removesuffix("\x1b[K") for line in shown.decode().split("\r")]
+        assert any(line.startswith("interior point: ") and "proven ≤ " in line and "s left" in line for line in lines)
+        assert lines[-1] == ""
+        assert json.loads(out)["verified"]
 
 
 class TestSolverOptions:

@@ -13,6 +13,7 @@ import numpy as np
 from lipcert.bounds.methods import MATRIX_FREE, Job, Proposal, solve_tied
 from lipcert.bounds.table import METHODS
 from lipcert.bounds.types import Bound, OutputBound
+from lipcert.bounds.watch import Proven, Watch, within
 from lipcert.certificates import Prover
 from lipcert.constraints.multipliers import Tie
 from lipcert.errors import DoesNotApply, InvalidRequest, LipcertError, NotCertified
@@ -103,7 +104,8 @@ def bound(
     jobs
         Processes for independent semidefinite programs.
     progress
-        Called with signs of life.
+        Called with every `Progress`: what is done, the bound that is proven by then, what the solver found and nobody proved
+        yet, and the time left.
     solver_options
         Options passed on to the solver by its own names.
 
@@ -146,18 +148,19 @@ def bound(
         if progress is not None:
             progress(step)
 
+    watch = Watch(report)
     request = _Request(
         method,
         solver,
         form,
-        SolverOptions(tolerance, time_limit, progress=report, extra=dict(solver_options or {})),
+        SolverOptions(tolerance, time_limit, progress=watch, extra=dict(solver_options or {})),
         jobs,
         data,
         lower_seconds,
     )
     # what overflows is not proven, which is message enough
     with np.errstate(over="ignore", invalid="ignore"):
-        proven = _prove(graph, selection, norm_in, case_norm, request)
+        proven = _prove(graph, selection, norm_in, case_norm, request, watch)
     proposal, certificate, job = proven.proposal, proven.certificate, proven.job
     rows = len(selection.labels)
     values = [proven.value] * rows if certificate is None else certificate.values(rows)
@@ -214,38 +217,29 @@ def read_model(model: Graph | str | Path) -> tuple[Graph, str, str]:
     return graph, str(model), hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@dataclass(frozen=True, eq=False)
-class _Proven:
-    """A proven value, by a certificate or by the method itself."""
-
-    proposal: Proposal
-    certificate: Certificate | None
-    value: float
-    job: Job
-    product: NormProduct | None = None
-    notes: tuple[str, ...] = ()
-
-
 def _prove(
     graph: Graph,
     selection: Selection,
     norm: Norm,
     output_norm: Norm,
     request: _Request,
-) -> _Proven:
-    """The first entry of the plan whose multipliers can be proven; the norm product where that is smaller."""
+    watch: Watch,
+) -> Proven:
+    """The first entry of the plan whose multipliers can be proven; the norm product where that is smaller.
+
+    What was proven on the way of a solver is the answer where nothing better is proven at its end.
+    """
     notes: list[str] = []
     failure: LipcertError | None = None
-    best: _Proven | None = None
+    settled = False
     selected = selection.apply(graph)
     jobs: dict[str, Job] = {}
     provers: dict[tuple[str, str], Prover] = {}
     started = time.perf_counter()
 
     def tell(done: int, total: int) -> None:
-        if request.options.progress is not None:
-            stage = f"proof of {total} problems" if total > 1 else "proof"
-            request.options.progress(Progress(stage, done, None, None, time.perf_counter() - started))
+        seconds = time.perf_counter() - started
+        watch(Progress("proof", done, seconds=seconds, total=total if total > 1 else None))
 
     def job_for(form: str) -> Job:
         if form not in jobs:
@@ -253,7 +247,7 @@ def _prove(
             jobs[form] = Job(prepared, norm, output_norm, request.solver, request.options, request.jobs)
         return jobs[form]
 
-    def attempt(name: str, solver: str) -> _Proven:
+    def attempt(name: str, solver: str) -> Proven:
         method = METHODS[name]
         form = method.form or request.form
         job = replace(job_for(form), solver=solver)
@@ -262,61 +256,82 @@ def _prove(
             raise DoesNotApply(f"the method {name} does not apply: {reason}", advice="use --method auto")
         value = method.value(job)
         if value is not None and _dense_size(job) > DENSE_LIMIT:
-            return _Proven(method.propose(job), None, value, job)
+            return Proven(method.propose(job), None, value, job)
         if (form, method.normal_form) not in provers:
             provers[form, method.normal_form] = Prover(graph, selection, form, method.normal_form)
         prover = provers[form, method.normal_form]
         if value is None:
             # before the solver works for nothing
             prover.require_memory(norm, output_norm)
+            job = watched(job, prover, name)
         proposal = method.propose(job)
         if value is not None:
             try:
                 certificate = prover.prove(norm, output_norm, proposal.cases, tell)
             except NotCertified:
-                return _Proven(proposal, None, value, job)
+                return Proven(proposal, None, value, job)
             if certificate.value > value:
-                return _Proven(proposal, None, value, job)
-            return _Proven(proposal, replace(certificate, value=value), value, job)
+                return Proven(proposal, None, value, job)
+            return Proven(proposal, replace(certificate, value=value), value, job)
         try:
             found = _with_room(prover, job, proposal, tell)
         except KeyboardInterrupt:
             # what the solver found is worth the one proof that it takes
             proposal = replace(proposal, status=Status.INTERRUPTED)
             found = None
+        watch.ended(job, proposal)
         certificate = found or prover.prove(norm, output_norm, proposal.cases)
-        return _Proven(proposal, certificate, certificate.value, job)
+        return Proven(proposal, certificate, certificate.value, job)
 
-    for name, solver in plan(job_for(request.form), request.method, request.solver, job_for("blocks").product):
+    def watched(job: Job, prover: Prover, name: str) -> Job:
+        """The job with its points proven now and then."""
+
+        def offer(claim: float, propose: Callable[[], Proposal]) -> None:
+            def prove() -> Proven:
+                prover.require_memory(norm, output_norm)
+                proposal = replace(propose(), method=name)
+                certificate = prover.prove(norm, output_norm, proposal.cases)
+                return Proven(proposal, certificate, certificate.value, observed)
+
+            watch.offer(claim, lambda: prover.seconds(norm, output_norm), prove)
+
+        observed = replace(job, offer=offer)
+        return observed
+
+    watch(Progress("norm product"))
+    product = job_for("blocks").product
+    if product is not None:
+        watch.lower(product.conversion(norm, output_norm))
+    for name, solver in plan(job_for(request.form), request.method, request.solver, product):
         try:
-            if best is not None:
+            if settled and watch.best is not None:
                 value = METHODS[name].value(job_for(METHODS[name].form or request.form))
-                if value is None or value >= best.value * (1.0 - CERTIFICATE_WORTH):
+                if value is None or value >= watch.best.value * (1.0 - CERTIFICATE_WORTH):
                     continue
-            best = attempt(name, solver)
+            watch.keep(attempt(name, solver))
+            settled = True
         except (NotCertified, MemoryError) as error:
             notes.append(f"{name} ({solver}): {error or 'not enough memory'}")
             failure = error if isinstance(error, LipcertError) else failure
         except KeyboardInterrupt:
-            if best is None:
-                best = _norm_product(job_for(request.form))
-            best = replace(best, proposal=replace(best.proposal, status=Status.INTERRUPTED))
+            best = watch.best or _norm_product(job_for("blocks"))
+            watch.best = replace(best, proposal=replace(best.proposal, status=Status.INTERRUPTED))
             break
-    if best is not None:
+    if watch.best is not None:
         # of the network as it is written: a comparator's factor is more than its share of the sort's
-        return replace(best, product=job_for("blocks").product, notes=tuple(notes))
+        return replace(watch.best, product=product, notes=tuple(notes))
     if failure is not None:
         raise _explained(failure, graph)
     raise NotCertified("no bound could be proven", advice="; ".join(notes))
 
 
-def _norm_product(job: Job) -> _Proven:
+def _norm_product(job: Job) -> Proven:
     """The norm product without a certificate: what is left when the user cannot wait for anything else."""
     method = METHODS["product"]
     value = method.value(job)
     if value is None:
         raise KeyboardInterrupt
-    return _Proven(method.propose(job), None, value, job)
+    return Proven(method.propose(job), None, value, job)
 
 
 def _explained(failure: LipcertError, graph: Graph) -> LipcertError:
@@ -359,7 +374,7 @@ def _with_room(prover: Prover, job: Job, proposal: Proposal, tell: Callable[[int
             for fine, rough in zip(proposal.cases, coarse, strict=True)
         ]
         try:
-            trial = prover.prove(job.norm, job.output_norm, mixed)
+            trial = prover.prove(job.norm, job.output_norm, mixed, tell)
         except NotCertified:
             continue
         if best is None or trial.value < best.value:
@@ -399,8 +414,14 @@ def _lower_bounds(
     """One lower bound for all outputs together, or one for each selected functional."""
     from lipcert.bounds.lower import lower_bound
 
-    targets = [graph] if selection.joint else [Selection((label,)).apply(graph) for label in selection.labels]
+    tell = request.options.progress
+    targets = (
+        [(graph, tell)]
+        if selection.joint
+        else [(Selection((label,)).apply(graph), within(tell, f"output {label}")) for label in selection.labels]
+    )
     share = request.lower_seconds / len(targets)
     return [
-        lower_bound(target, norm, output_norm, data=request.data, guide=guide, time_limit=share) for target in targets
+        lower_bound(target, norm, output_norm, data=request.data, guide=guide, time_limit=share, progress=progress)
+        for target, progress in targets
     ]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lipcert.bounds.api import bound, read_model
 from lipcert.bounds.axes import axes
 from lipcert.bounds.table import METHODS
+from lipcert.bounds.watch import within
 from lipcert.errors import DoesNotApply, InvalidRequest, LipcertError, MissingExtra, NotCertified, SolverUnavailable
 from lipcert.graph.selection import Selection
 from lipcert.norms import Norm
-from lipcert.sdp.outcome import Progress, Status
+from lipcert.sdp.outcome import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from lipcert.bounds.types import Bound
     from lipcert.graph.nodes import Graph
+    from lipcert.sdp.outcome import Progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,13 +206,6 @@ def compare(
         if interrupted:
             entries.append(Entry(method, None, "interrupted"))
             continue
-        started = time.perf_counter()
-
-        def report(step: Progress, method: str = method, started: float = started) -> None:
-            if progress is not None:
-                seconds = time.perf_counter() - started
-                progress(replace(step, stage=f"{method}: {step.stage}", seconds=seconds))
-
         try:
             found = bound(
                 graph,
@@ -225,7 +219,7 @@ def compare(
                 lower=False,
                 form=form,
                 jobs=jobs,
-                progress=report,
+                progress=within(progress, method),
                 solver_options=solver_options,
             )
         except (DoesNotApply, NotCertified, SolverUnavailable) as error:
@@ -244,15 +238,22 @@ def compare(
         raise NotCertified(
             "no method proved a bound", advice="; ".join(f"{entry.method}: {entry.reason}" for entry in entries)
         )
-    below = _lower(graph, selection, norm_in, norm_out) if lower and not interrupted else None
+    below = _lower(graph, selection, norm_in, norm_out, progress) if lower and not interrupted else None
     return Comparison(tuple(entries), below, norm_in, norm_out, selection.labels, name, digest)
 
 
-def _lower(graph: Graph, selection: Selection, norm: Norm, output_norm: Norm) -> float | None:
+def _lower(
+    graph: Graph,
+    selection: Selection,
+    norm: Norm,
+    output_norm: Norm,
+    progress: Callable[[Progress], None] | None,
+) -> float | None:
     from lipcert.bounds.lower import lower_bound
 
     # the largest of scalar functionals is their norm ℓ∞
     try:
-        return lower_bound(selection.apply(graph), norm, output_norm if selection.joint else Norm.LINF).value
+        target = selection.apply(graph)
+        return lower_bound(target, norm, output_norm if selection.joint else Norm.LINF, progress=progress).value
     except LipcertError:
         return None

@@ -140,6 +140,8 @@ def lower_bound(
     for claimed, witness in candidates:
         if best.value >= claimed * (1.0 - 1e-9) or (best.witness and time.perf_counter() - started > time_limit):
             break
+        if progress is not None:
+            progress(Progress("proof of a lower bound", seconds=time.perf_counter() - started))
         try:
             value = proven_ratio(graph, p, q, witness)
         except (LipcertError, MemoryError):
@@ -226,6 +228,14 @@ class _Search:
         self, started: float, deadline: float, progress: Callable[[Progress], None] | None
     ) -> list[tuple[float, Witness]]:
         """(norm, witness) of the distinct best points, best first; at least one generation is finished."""
+
+        def tell(generation: int) -> None:
+            if progress is not None:
+                now = time.perf_counter()
+                left = max(0.0, deadline - now)
+                progress(Progress("search for a lower bound", generation, seconds=now - started, at_most=left))
+
+        tell(0)
         hall = _Population(self.n)
         local = self._start(hall)
         if not self._switching or not local.values.size:
@@ -240,8 +250,7 @@ class _Search:
             before = local.best
             local = local.joined(self._measured(points, guess))
             stalled = 0 if local.best > before * (1.0 + 1e-6) else stalled + 1
-            if progress is not None:
-                progress(Progress("lower bound", generation, None, None, time.perf_counter() - started))
+            tell(generation)
             if stalled > _PATIENCE:
                 hall = hall.joined(local)
                 stalled = 0

@@ -18,7 +18,7 @@ from lipcert.graph.nodes import Activation
 from lipcert.norms import Norm
 from lipcert.sdp.many import solve_all
 from lipcert.sdp.outcome import Outcome, Progress, SolverOptions, Status
-from lipcert.sdp.problem import Balance, Problem, balanced, compress_inputs, subproblems
+from lipcert.sdp.problem import Problem, balanced, compress_inputs, subproblems
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array
@@ -47,6 +47,8 @@ class Job:
         Passed to it.
     jobs
         Processes for independent semidefinite programs, or None for one.
+    offer
+        Given, on the way of a single semidefinite program, the bound that a point claims and what makes it a proposal.
     """
 
     graph: Graph
@@ -55,6 +57,12 @@ class Job:
     solver: str
     options: SolverOptions
     jobs: int | None = None
+    offer: Callable[[float, Callable[[], Proposal]], None] | None = None
+
+    def tell(self, step: Progress) -> None:
+        """Report progress to whoever asked for it."""
+        if self.options.progress is not None:
+            self.options.progress(step)
 
     @cached_property
     def system(self) -> Interconnection[Array]:
@@ -150,49 +158,67 @@ def _without_matrices(job: Job, tie: Tie) -> Proposal:
 
     if (job.norm, job.output_norm) != (Norm.L2, Norm.L2):
         raise NotCertified("the matrix-free solver is for the norms ℓ2 to ℓ2", advice="use --solver native")
+    job.tell(Progress("preparing the network"))
     operator = Operator(job.graph)
-    options = job.options
+    variable = tie_groups(operator.groups, tie)
+
+    def propose(outcome: Outcome) -> Proposal:
+        if outcome.y is None:
+            raise NotCertified(
+                f"the matrix-free solver found no multipliers: {outcome.message or outcome.status.advice}",
+                advice="try --solver native or --method product",
+            )
+        case = Multipliers(outcome.y[:-1][variable], outcome.y[-1:])
+        return summarise([case], tie.value, job.solver, [outcome])
+
+    options = _watched(job, propose)
     if options.time_limit is None:
         options = replace(options, time_limit=MATRIX_FREE_SECONDS)
     with threadpool_limits(1):
         outcome = solve(operator, tie, options)
-    if outcome.y is None:
-        raise NotCertified(
-            f"the matrix-free solver found no multipliers: {outcome.message or outcome.status.advice}",
-            advice="try --solver native or --method product",
-        )
-    lam = outcome.y[:-1][tie_groups(operator.groups, tie)]
-    return summarise([Multipliers(lam, outcome.y[-1:])], tie.value, job.solver, [outcome])
+    return propose(outcome)
 
 
 def _with_matrices(job: Job, tie: Tie) -> Proposal:
+    job.tell(Progress("preparing the semidefinite program"))
     system, balance = balanced(job.system)
     variable = tie_groups(system.groups, tie)
     problems = list(subproblems(system, job.norm, job.output_norm, tie))
-    outcomes = solve_all([compress_inputs(p) for p in problems], job.solver, _told(job.options, balance), job.jobs)
+
+    def propose(*outcomes: Outcome) -> Proposal:
+        cases = []
+        for problem, outcome in zip(problems, outcomes, strict=True):
+            if outcome.y is None:
+                raise NotCertified(
+                    f"the solver {job.solver} proposed no multipliers: {outcome.message or outcome.status.advice}",
+                    advice="try --solver native or --method layer",
+                )
+            parts = problem.split(outcome.y)
+            cases.append(balance.restore(Multipliers(parts.lam[variable], parts.mu, parts.nu)))
+        return summarise(cases, tie.value, job.solver, outcomes)
+
+    # of several programs, one point proves nothing
+    options = _watched(job, propose if len(problems) == 1 else None, balance.bound)
+    outcomes = solve_all([compress_inputs(p) for p in problems], job.solver, options, job.jobs)
     outcomes = [replace(outcome, bound=balance.bound(outcome.bound)) for outcome in outcomes]
-    cases = []
-    for problem, outcome in zip(problems, outcomes, strict=True):
-        if outcome.y is None:
-            raise NotCertified(
-                f"the solver {job.solver} proposed no multipliers: {outcome.message or outcome.status.advice}",
-                advice="try --solver native or --method layer",
-            )
-        parts = problem.split(outcome.y)
-        cases.append(balance.restore(Multipliers(parts.lam[variable], parts.mu, parts.nu)))
-    return summarise(cases, tie.value, job.solver, outcomes, _guide(job, problems, outcomes))
+    return replace(propose(*outcomes), guide=_guide(job, problems, outcomes))
 
 
-def _told(options: SolverOptions, balance: Balance) -> SolverOptions:
-    """The options with the bounds of progress reports in the units of the network."""
-    tell = options.progress
+def _watched(
+    job: Job, propose: Callable[[Outcome], Proposal] | None, in_units: Callable[[float], float] = float
+) -> SolverOptions:
+    """The options with progress in the units of the network, and with its points offered to the job."""
+    tell = job.options.progress
     if tell is None:
-        return options
+        return job.options
 
-    def in_units(step: Progress) -> None:
-        tell(step if step.bound is None else replace(step, bound=balance.bound(step.bound)))
+    def told(step: Progress) -> None:
+        step = replace(step, bound=None if step.bound is None else in_units(step.bound))
+        if job.offer is not None and propose is not None and step.point is not None and step.bound is not None:
+            job.offer(step.bound, lambda: propose(step.outcome()))
+        tell(replace(step, point=None))
 
-    return replace(options, progress=in_units)
+    return replace(job.options, progress=told)
 
 
 def summarise(
@@ -200,7 +226,6 @@ def summarise(
     method: str,
     solver: str,
     outcomes: Sequence[Outcome],
-    guide: Guide | None = None,
 ) -> Proposal:
     """A proposal from the outcomes of its subproblems: the worst status and gap, all iterations."""
     worst = max(outcomes, key=lambda outcome: list(Status).index(outcome.status))
@@ -212,9 +237,8 @@ def summarise(
         worst.status,
         max(gaps) if gaps else None,
         sum(outcome.iterations for outcome in outcomes),
-        guide,
-        worst.message,
-        max(outcome.bound for outcome in outcomes),
+        message=worst.message,
+        claim=max(outcome.bound for outcome in outcomes),
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lipcert.bounds.methods import Job, Method, Proposal, solve_tied
+from lipcert.bounds.watch import within
 from lipcert.constraints.interconnection import lower
 from lipcert.constraints.multipliers import Multipliers, Tie
 from lipcert.constraints.quadratic import SUM_TERMS
@@ -22,13 +23,14 @@ from lipcert.graph.linear_maps import Dense
 from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, GraphBuilder
 from lipcert.graph.published import published_constraints
 from lipcert.norms import Norm
-from lipcert.sdp.outcome import Progress, Status
+from lipcert.sdp.outcome import Progress, SolverOptions, Status
 from lipcert.sdp.problem import compress_inputs, subproblems
 from lipcert.sdp.solvers import get_solver
 from lipcert.sdp.solvers.conic import BACKENDS, Backend, load_cvxpy, outer_products, run, status_of
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array, IntArray
+    from lipcert.sdp.outcome import Solver
 
 # how far inside (C) a layer-by-layer proposal is put, so that rounding does not decide
 _INTERIOR = 1e-7
@@ -102,6 +104,7 @@ def _eliminate_sums(job: Job) -> Proposal:
     if (job.norm, job.output_norm) != (Norm.L2, Norm.L2):
         return proposal
     case = proposal.cases[0].plain()
+    job.tell(Progress("multipliers of the sums"))
     try:
         largest = float(free_multipliers(job.graph, case.lam, float(case.mu[0])).max(initial=0.0))
     except NotCertified as error:
@@ -201,8 +204,7 @@ def _solve_published(job: Job, backend: Backend) -> Proposal:
         for products, coefficients in zip((zz, both - zz - ww, ww), SUM_TERMS, strict=True):
             total = total - products @ sum(c * x for c, x in zip(coefficients, gamma, strict=True) if c)
     program = cp.Problem(cp.Minimize(rho), [cp.reshape(total, (n, n), order="F") >> 0])
-    if job.options.progress is not None:
-        job.options.progress(Progress(f"{backend.name} is solving", 0, None, None, 0.0))
+    job.options.tell(f"{backend.name} is solving", 0, time.perf_counter() - started)
     message = run(cp, program, backend, job.options)[1]
     if rho.value is None or lam.value is None or not np.isfinite(rho.value):
         raise NotCertified(f"lipsdp-nsr-full found no multipliers ({message})", advice="use --solver native")
@@ -244,6 +246,7 @@ def propose_liplt(job: Job) -> Proposal:
     activations). Cauchy–Schwarz, (Σ a_j)² ≤ Σ (S/(r_j m_j)) a_j² with S = Σ r_j m_j, adds the layers' inequalities up to
     one multiplier a layer with rho = L²: LipLT is dominated by the certificate at these multipliers.
     """
+    job.tell(Progress("preparing the network"))
     system = job.system
     layer = system.groups.layer
     channels = system.groups.channels
@@ -251,7 +254,11 @@ def propose_liplt(job: Job) -> Proposal:
     rows = [system.R[layer[system.groups.row] == k] for k in range(layers)] + [system.Y]
     sources = [np.flatnonzero(layer[system.groups.column] == k) for k in range(layers)]
     sources.append(np.arange(channels, channels + system.inputs))
-    norms = np.array([[np.linalg.norm(a[:, s], 2) if a[:, s].size else 0.0 for s in sources] for a in rows])
+    norms = np.zeros((layers + 1, layers + 1))
+    started = time.perf_counter()
+    for k, a in enumerate(rows):
+        job.tell(Progress("norms of the layers", k, seconds=time.perf_counter() - started, total=layers + 1))
+        norms[k] = [np.linalg.norm(a[:, s], 2) if a[:, s].size else 0.0 for s in sources]
     # m holds the layers, then the input
     m = np.ones(layers + 1)
     for k in range(layers):
@@ -344,7 +351,10 @@ def propose_eclipse(job: Job, fast: bool) -> Proposal:
     lams: list[Array] = []
     inverse_root = np.eye(job.graph.input_size)
     iterations, status = 0, Status.CLOSED_FORM if fast else Status.OPTIMAL
+    layers = len(chain.slopes)
+    started = time.perf_counter()
     for k, slope in enumerate(chain.slopes):
+        job.tell(Progress("layers", k, seconds=time.perf_counter() - started, total=layers))
         half = chain.weights[k] @ inverse_root
         D = slope / 2.0
         gram = (D[:, None] * half) @ (D[:, None] * half).T
@@ -352,11 +362,10 @@ def propose_eclipse(job: Job, fast: bool) -> Proposal:
         if solve is None:
             lam = np.full(D.size, (1.0 - _INTERIOR) / (2.0 * largest))
         else:
-            lam, outcome_status, steps = _layer_problem(job, half, D, chain.weights[k + 1])
+            options = _layer_options(job.options, f"layer {k + 1} of {layers}", started, layers - k)
+            lam, outcome_status, steps = _layer_problem(solve, options, half, D, chain.weights[k + 1])
             iterations += steps
             status = max(status, outcome_status, key=list(Status).index)
-            if job.options.progress is not None:
-                job.options.progress(Progress(f"layer {k + 1} of {len(chain.slopes)}", iterations, None, None, 0.0))
         lams.append(lam)
         # X⁻¹ = F Fᵀ with F = L⁻ᵀ, L Lᵀ = Λ^½ (I − Λ^½ D G D Λ^½) Λ^½
         root = np.sqrt(lam)
@@ -373,14 +382,25 @@ def propose_eclipse(job: Job, fast: bool) -> Proposal:
     return Proposal((case,), name, solver, status, None, iterations or None, message=own)
 
 
-def _layer_problem(job: Job, first: Array, D: Array, second: Array) -> tuple[Array, Status, int]:
+def _layer_options(options: SolverOptions, name: str, started: float, layers: int) -> SolverOptions:
+    """For one of so many layers to go: its share of the time, and progress without its bound, which is not the network's."""
+    tell = within(options.progress, name)
+    limit = options.time_limit
+    if limit is not None:
+        limit = max(started + limit - time.perf_counter(), 1e-3) / layers
+    progress = None if tell is None else lambda step: tell(replace(step, bound=None, point=None))
+    return replace(options, time_limit=limit, progress=progress)
+
+
+def _layer_problem(
+    solve: Solver, options: SolverOptions, first: Array, D: Array, second: Array
+) -> tuple[Array, Status, int]:
     """Λ of one layer of ECLipsE: (C) for first → slopes [0, 2D] → second."""
     builder = GraphBuilder()
     x = builder.affine([builder.input(first.shape[1])], [Dense(2.0 * D[:, None] * first)])
     graph = builder.finish(builder.affine([builder.activation(x, "relu")], [Dense(second)]))
     problem = compress_inputs(next(subproblems(lower(graph), Norm.L2, Norm.L2)))
-    solve = get_solver(job.solver)
-    outcome = solve(problem, replace(job.options, progress=None))
+    outcome = solve(problem, options)
     if outcome.y is None:
         raise NotCertified(f"a layer of ECLipsE has no multipliers: {outcome.message}", advice="use neuron")
     # slopes [0, 2D] on W are slopes [0, 1] on 2 D W: lam = rho Λ/4 there, and D is in the matrix already

@@ -15,6 +15,7 @@ import numpy as np
 
 from lipcert.bounds.api import DENSE_LIMIT, bound, read_model
 from lipcert.bounds.axes import axes
+from lipcert.bounds.watch import within
 from lipcert.errors import InvalidRequest, NotCertified
 from lipcert.graph import balls
 from lipcert.graph.linear_maps import Convolution
@@ -295,10 +296,10 @@ def robustness(
             "tolerance": tolerance,
             "form": form,
             "jobs": jobs,
-            "progress": progress,
             "solver_options": solver_options,
         },
         None if time_limit is None else started + time_limit,
+        progress,
     )
     search.run(margins)
     radii = np.zeros(len(points))
@@ -369,20 +370,22 @@ def proven_margins(
     """
     from flint import ctx
 
-    started = time.perf_counter()
     predictions = np.zeros(len(points), dtype=np.int64)
     margins = np.full((len(points), max(graph.output_size, 2)), -np.inf)
     together = int(np.clip(_BALLS // _widest(graph), 1, _CHUNK))
     for precision in _PRECISIONS:
         # an order that is open at this precision may be clear at the next one
         undecided = np.flatnonzero(~(margins > 0).all(axis=1))
+        started, done = time.perf_counter(), 0
         for chunk in np.split(undecided, range(together, undecided.size, together)):
             if not chunk.size:
                 continue
+            if progress is not None:
+                seconds = time.perf_counter() - started
+                progress(Progress("evaluating samples", done, seconds=seconds, total=undecided.size))
             with ctx.workprec(precision):
                 predictions[chunk], margins[chunk] = _margins(graph, points[chunk])
-            if progress is not None:
-                progress(Progress("evaluating samples", int(chunk[-1]) + 1, None, None, time.perf_counter() - started))
+            done += chunk.size
     return predictions, margins
 
 
@@ -431,9 +434,10 @@ class _Search:
         norm: Norm,
         options: dict[str, Any],
         end: float | None,
+        progress: Callable[[Progress], None] | None,
     ) -> None:
         self.graph, self.predictions, self.gaps = graph, predictions, gaps
-        self.norm, self.options, self.end = norm, options, end
+        self.norm, self.options, self.end, self.progress = norm, options, end, progress
         self.classes = gaps.shape[1]
         self.joint = np.inf
         self.effort = 0.0
@@ -505,7 +509,14 @@ class _Search:
         started = time.perf_counter()
         options = self.options | {"time_limit": self._seconds()}
         try:
-            result = bound(self.graph, norm=self.norm, output_norm=2, lower=False, **options)
+            result = bound(
+                self.graph,
+                norm=self.norm,
+                output_norm=2,
+                lower=False,
+                progress=within(self.progress, "all outputs"),
+                **options,
+            )
         except NotCertified:
             if needed:
                 raise
@@ -527,6 +538,7 @@ class _Search:
                 outputs="all" if alone else labels,
                 lower=False,
                 time_limit=self._seconds(),
+                progress=within(self.progress, f"margin {labels[0]}" if alone else f"{len(labels)} margins"),
                 **self.options,
             )
         except NotCertified:

@@ -74,7 +74,7 @@ class Bound:
     each
         Bounds output by output where `outputs` asked for them; `upper` is then the largest.
     trace
-        The progress reports of the solver.
+        The progress reports: the solver's bounds, and what was proven by then.
     notes
         What was tried and given up on the way to the bound.
     witness
@@ -144,7 +144,7 @@ class Bound:
         }
 
     def plot(self, ax: Any = None) -> Any:
-        """Convergence of the bound over time, with the norm product and the lower bound as lines.
+        """Convergence over time of what the solver found and of what was proven, with the other bounds as lines.
 
         Parameters
         ----------
@@ -164,6 +164,9 @@ class Bound:
         points = [(p.seconds, p.bound) for p in self.trace if p.bound is not None]
         if points:
             ax.plot(*zip(*points, strict=True), marker=".", label=f"{self.method} ({self.solver})")
+        proven = [(p.seconds, p.proven) for p in self.trace if p.bound is not None and p.proven is not None]
+        if len({value for _, value in proven}) > 1:
+            ax.step(*zip(*proven, strict=True), where="post", color="black", label="proven by then")
         ax.axhline(self.upper, color="C0", linestyle="--", label=f"proven bound {self.upper:.6g}")
         if self.product is not None:
             ax.axhline(self.product, color="C1", linestyle=":", label=f"norm product {self.product:.6g}")

@@ -26,6 +26,8 @@ from lipcert.certificates.enclosure import TINY, UNIT, gamma
 from lipcert.graph.nodes import Activation, Affine, Input
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from lipcert.arrays import Array
     from lipcert.constraints.multipliers import Multipliers
     from lipcert.graph.nodes import Graph
@@ -170,16 +172,30 @@ class BlockSystem:
 
     def bytes_needed(self) -> int:
         """About how much memory a proof takes at its peak."""
-        sizes, pattern = self.sizes, self._pattern()
+        sizes = self.sizes
         peak = 0
-        for j in range(len(sizes)):
-            below = sorted(i for i, k in pattern if k == j and i > j)
+        for j, below, pattern in self._elimination():
             dense = sizes[j] ** 2 + sizes[j] * sum(sizes[i] for i in below)
-            pattern |= {(a, b) for a in below for b in below if a >= b}
             live = sum(sizes[a] * sizes[b] for a, b in pattern if b > j)
             # a product of blocks is made before it is subtracted
             peak = max(peak, dense + live + max((sizes[i] ** 2 for i in below), default=0))
         return 8 * peak + 48 * sum(w.mid.nnz for layer in self.layers for w in layer.weights.values())
+
+    def operations(self) -> float:
+        """About how many operations a factorisation takes, as if all blocks were dense."""
+        total = 0.0
+        for j, below, _ in self._elimination():
+            behind = float(sum(self.sizes[i] for i in below))
+            total += self.sizes[j] * (self.sizes[j] ** 2 / 3.0 + self.sizes[j] * behind + behind**2)
+        return total
+
+    def _elimination(self) -> Iterator[tuple[int, list[int], set[tuple[int, int]]]]:
+        """Column by column: which blocks are below the diagonal, and the pattern of what is left with them filled in."""
+        pattern = self._pattern()
+        for j in range(len(self.sizes)):
+            below = sorted(i for i, k in pattern if k == j and i > j)
+            pattern |= {(a, b) for a in below for b in below if a >= b}
+            yield j, below, pattern
 
     def _pattern(self) -> set[tuple[int, int]]:
         found = {(k, k) for k in range(len(self.sizes))}

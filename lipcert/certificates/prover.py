@@ -31,6 +31,10 @@ WEAK = 1e-6
 """Relative loss from which the proof by blocks is tried on smaller networks too."""
 LARGE = 3000
 """Rows of [R; Y] from which the proof by blocks comes first."""
+TRIES = 4.0
+"""Factorisations that a proof takes, and"""
+SPEED = 1e10
+"""operations a second, for a guess of its time."""
 
 
 class Prover:
@@ -84,6 +88,10 @@ class Prover:
         """Whether the proof by blocks comes first."""
         return is_large(self.prepared)
 
+    def _first(self, norm: Norm, output_norm: Norm) -> BlockSystem | None:
+        """The network by blocks, where the proof by blocks comes first."""
+        return self.blocks if (norm, output_norm) == (Norm.L2, Norm.L2) and self.large else None
+
     def require_memory(self, norm: Norm, output_norm: Norm) -> None:
         """Raise where no proof of such a bound fits into memory.
 
@@ -92,10 +100,20 @@ class Prover:
         NotEnoughMemory
             With what it would take.
         """
-        if (norm, output_norm) == (Norm.L2, Norm.L2) and self.large and self.blocks is not None:
-            require(self.blocks.bytes_needed(), "the proof")
+        blocks = self._first(norm, output_norm)
+        if blocks is not None:
+            require(blocks.bytes_needed(), "the proof")
         else:
             require_dense(self.prepared)
+
+    def seconds(self, norm: Norm, output_norm: Norm) -> float:
+        """About how long the proof of one case takes, rather too much than too little."""
+        blocks = self._first(norm, output_norm)
+        if blocks is not None:
+            return TRIES * blocks.operations() / SPEED
+        n, m = self.prepared.input_size, self.prepared.output_size
+        height, width = rows(self.prepared) + m, channels(self.prepared) + n
+        return TRIES * height * width * (height + min(height, width)) / SPEED
 
     @cached_property
     def system(self) -> Interconnection[Enclosure]:
@@ -128,8 +146,9 @@ class Prover:
         """
         scalings: list[Scaling] = []
         euclidean = (norm, output_norm) == (Norm.L2, Norm.L2)
-        if euclidean and self.large and self.blocks is not None:
-            scaling = prove_by_blocks(self.blocks, proposals[0])
+        blocks = self._first(norm, output_norm)
+        if blocks is not None:
+            scaling = prove_by_blocks(blocks, proposals[0])
             if scaling is not None:
                 return self._certificate(norm, output_norm, [scaling])
         for case, proposal in zip(cases(self.system, norm, output_norm), proposals, strict=True):

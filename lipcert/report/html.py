@@ -71,6 +71,7 @@ svg .grid { stroke: var(--rule) }
 svg .ours { fill: var(--ours) }
 svg .theirs { fill: var(--theirs) }
 svg .below { fill: var(--below) }
+svg .ink { fill: var(--ink) }
 svg .line { fill: none; stroke-width: 2 }
 svg .line.ours { stroke: var(--ours) }
 svg .line.theirs { stroke: var(--theirs); stroke-dasharray: 7 4 }
@@ -224,6 +225,9 @@ def _convergence(bound: Bound) -> list[Element]:
         )
         for k, run in enumerate(runs)
     ]
+    proven = [Line("", *_stairs(run), "ink") for run in runs if len({p.proven for p in run}) > 1]
+    if proven:
+        series += [replace(proven[0], label="proven by then"), *proven[1:]]
     if bound.product is not None:
         series.append(Line("norm product", [], [bound.product], "theirs", flat=True))
     if bound.lower:
@@ -234,6 +238,8 @@ def _convergence(bound: Bound) -> list[Element]:
     text = f"From {first} to {last} in {len(steps)} steps{many}."
     which = "last ones are" if many else "last one is"
     caption = f"The bound that the solver's best feasible point stands for{many}. Only the {which} proven."
+    if proven:
+        caption += " The stairs are what was proven on the way."
     found: list[Element] = [
         tag("h2", "Convergence"),
         _figure(lines("Bound over time", text, series, across="seconds", log=log), caption),
@@ -249,6 +255,17 @@ def _convergence(bound: Bound) -> list[Element]:
         chart = lines("Relative duality gap over time", text, drawn, across="seconds", log=True)
         found.append(_figure(chart, "How far the solver was from the optimum, as far as it knows."))
     return found
+
+
+def _stairs(steps: Sequence[Progress]) -> tuple[list[float], list[float]]:
+    """The corners of what is proven over time."""
+    known = [(p.seconds, p.proven) for p in steps if p.proven is not None]
+    corners = known[:1]
+    for seconds, value in known[1:]:
+        if value < corners[-1][1]:
+            corners += [(seconds, corners[-1][1]), (seconds, value)]
+    corners.append((known[-1][0], corners[-1][1]))
+    return [x for x, _ in corners], [y for _, y in corners]
 
 
 def _runs(steps: Sequence[Progress]) -> list[list[Progress]]:

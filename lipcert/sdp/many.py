@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -66,24 +66,34 @@ def solve_all(
         delayed(_chain)([problems[i] for i in chain], solver, quiet) for chain in chains
     )
     outcomes: list[Outcome] = []
+    _count(options, 0, len(problems), started)
     for part in results:
         outcomes += part
-        if options.progress is not None:
-            stage = f"{len(outcomes)} of {len(problems)} problems solved"
-            seconds = time.perf_counter() - started
-            options.progress(Progress(stage, len(outcomes), max(o.bound for o in outcomes), None, seconds))
+        _count(options, len(outcomes), len(problems), started)
     return outcomes
+
+
+def _count(options: SolverOptions, done: int, total: int, started: float) -> None:
+    """Report how many problems are solved."""
+    if options.progress is not None:
+        seconds = time.perf_counter() - started
+        at_most = None if options.time_limit is None else max(0.0, options.time_limit - seconds)
+        options.progress(Progress("problems solved", done, seconds=seconds, total=total, at_most=at_most))
 
 
 def _chain(problems: Sequence[Problem], solver: str, options: SolverOptions) -> list[Outcome]:
     """One after the other, each from the multipliers of the one before."""
     solve = get_solver(solver)
-    end = None if options.time_limit is None else time.perf_counter() + options.time_limit
+    started = time.perf_counter()
+    end = None if options.time_limit is None else started + options.time_limit
+    tell = options.progress
     outcomes: list[Outcome] = []
     start = options.start
     for k, problem in enumerate(problems):
         if end is not None:
             options = replace(options, time_limit=max(end - time.perf_counter(), 1e-3) / (len(problems) - k))
+        if tell is not None and len(problems) > 1:
+            options = replace(options, progress=_numbered(tell, k, len(problems), started, end))
         outcome = solve(problem, replace(options, start=start))
         if start is not options.start and outcome.status in (Status.STALLED, Status.ITERATION_LIMIT):
             # the optimum of a neighbour can lie too close to the boundary to start from
@@ -95,3 +105,17 @@ def _chain(problems: Sequence[Problem], solver: str, options: SolverOptions) -> 
             end = 0.0
         outcomes.append(outcome)
     return outcomes
+
+
+def _numbered(
+    tell: Callable[[Progress], None], k: int, total: int, started: float, end: float | None
+) -> Callable[[Progress], None]:
+    """Names problem k of so many in its progress, and replaces its time left by that of all of them."""
+
+    def told(step: Progress) -> None:
+        now = time.perf_counter()
+        left = (now - started) / k * (total - k) if k else None
+        at_most = None if end is None else max(0.0, end - now)
+        tell(replace(step, stage=f"{step.stage}, problem {k + 1} of {total}", left=left, at_most=at_most))
+
+    return told

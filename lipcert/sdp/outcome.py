@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -44,20 +45,53 @@ class Progress:
     stage
         What is being done, in a few words.
     iteration
-        Iterations so far.
+        Iterations so far, or how many of `total` are done.
     bound
-        The Lipschitz bound of the current feasible point, or None.
+        The Lipschitz bound that the solver's best feasible point stands for, or None. It is not proven.
     gap
         Relative duality gap, or None.
     seconds
-        Time since the start.
+        Time since the start of what is being done.
+    total
+        How many there are to do, where known.
+    proven
+        The best bound on the constant in question that is proven so far, or None.
+    left
+        Seconds left as an estimate, or None.
+    at_most
+        Seconds left to a time limit, or None.
+    point
+        Makes the y of this feasible point, as an `Outcome` holds it; to be called at once or never. None without one.
+
+    Examples
+    --------
+    >>> Progress("proof", 3, seconds=1.5, total=10).expected
+    3.5
     """
 
     stage: str
-    iteration: int
-    bound: float | None
-    gap: float | None
-    seconds: float
+    iteration: int = 0
+    bound: float | None = None
+    gap: float | None = None
+    seconds: float = 0.0
+    total: int | None = None
+    proven: float | None = None
+    left: float | None = None
+    at_most: float | None = None
+    point: Callable[[], Array] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def expected(self) -> float | None:
+        """`left`, or what it is where the rest of `total` goes as what is done."""
+        if self.left is not None or self.total is None or not self.iteration:
+            return self.left
+        return self.seconds / self.iteration * (self.total - self.iteration)
+
+    def outcome(self) -> Outcome:
+        """What the solver would give back if it were interrupted here."""
+        y = None if self.point is None else self.point()
+        value = math.inf if self.bound is None else self.bound
+        return Outcome(y, Status.INTERRUPTED, value, self.gap, self.iteration, self.seconds)
 
 
 @dataclass(frozen=True)
@@ -86,6 +120,35 @@ class SolverOptions:
     start: Array | None = None
     progress: Callable[[Progress], None] | None = None
     extra: dict[str, object] = field(default_factory=dict)
+
+    def tell(
+        self,
+        stage: str,
+        iteration: int,
+        seconds: float,
+        *,
+        bound: float | None = None,
+        gap: float | None = None,
+        point: Callable[[], Array] | None = None,
+    ) -> None:
+        """Report progress to whoever asked for it, with the time left as far as the gap and the limit tell.
+
+        The gap of an interior-point method begins at about one and falls by the same factor in equal times.
+
+        Examples
+        --------
+        >>> steps = []
+        >>> SolverOptions(1e-8, time_limit=60.0, progress=steps.append).tell("search", 7, 4.0, gap=1e-4)
+        >>> round(steps[0].left, 6), steps[0].at_most
+        (4.0, 56.0)
+        """
+        if self.progress is None:
+            return
+        left = None
+        if gap is not None and 0.0 < gap < 0.1:
+            left = max(0.0, seconds * (math.log(self.tolerance / gap) / math.log(gap)))
+        at_most = None if self.time_limit is None else max(0.0, self.time_limit - seconds)
+        self.progress(Progress(stage, iteration, bound, gap, seconds, left=left, at_most=at_most, point=point))
 
 
 @dataclass(frozen=True, eq=False)

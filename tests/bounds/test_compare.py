@@ -33,7 +33,9 @@ def test_all_methods(network: Graph) -> None:
     assert 0.8 * min(bounds.values()) < result.lower <= min(bounds.values())
     assert reasons["geolip"] == "it is for inputs in ℓ∞"
     assert {name: METHODS[name].name for name in reasons}.keys().isdisjoint({"product", "layer", "channel", "neuron"})
-    assert any(step.stage.startswith("neuron: ") for step in seen)
+    told = {step.stage.partition(": ")[0] for step in seen if step.proven is not None}
+    assert told == {entry.method for entry in result.entries if entry.bound}
+    assert any(step.stage == "search for a lower bound" for step in seen)
 
 
 def test_margins_and_norms(network: Graph) -> None:

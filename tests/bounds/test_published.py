@@ -218,6 +218,17 @@ def test_eclipse_fast_by_hand():
     assert own_value(graph, "eclipse-fast") == pytest.approx(expected, rel=1e-6)
 
 
+def test_eclipse_tells_of_its_layers_and_shares_the_time():
+    steps = []
+    bound(relu_network(0), method="eclipse", lower=False, time_limit=30.0, progress=steps.append)
+    inner = [step for step in steps if step.stage.endswith(": interior point")]
+    assert {step.stage for step in inner} == {f"layer {k} of 2: interior point" for k in (1, 2)}
+    # the value of a layer's program is none of the network's
+    assert {step.bound for step in inner} == {None}
+    assert [step.iteration for step in steps if step.stage == "layers"] == [0, 1]
+    assert max(step.at_most for step in inner if "1 of 2" in step.stage) <= 15.0
+
+
 def test_eclipse_is_lipsdp_on_one_hidden_layer():
     rng = np.random.default_rng(3)
     graph = nn.sequential(nn.linear(rng.standard_normal((6, 4))), nn.sigmoid(), nn.linear(rng.standard_normal((3, 6))))

@@ -13,7 +13,7 @@ from lipcert.bounds.robustness import proven_margins, robustness, without_head
 from lipcert.graph import build as nn
 from lipcert.graph.evaluate import forward, vjp
 from lipcert.graph.nodes import Graph
-from lipcert.sdp.outcome import Status
+from lipcert.sdp.outcome import Progress, Status
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 W = np.array([[1.0, 2.0, -1.0], [0.5, -1.0, 0.0], [-2.0, 0.0, 3.0], [0.0, 1.0, 1.0]])
@@ -64,6 +64,20 @@ def test_no_attack_succeeds_within_the_radius(points: np.ndarray) -> None:
         assert (forward(graph, x + 0.999999 * r * d).argmax(axis=0) == c).all()
     # the radii are not trivially small
     assert any((forward(graph, x + t * r * d).argmax(axis=0) != c).any() for t in np.linspace(1, 4, 31))
+
+
+def test_progress_says_what_is_bounded(points: np.ndarray) -> None:
+    steps: list[Progress] = []
+    result = robustness(network(), points, progress=steps.append)
+    samples = [step for step in steps if step.stage == "evaluating samples"]
+    assert (samples[0].iteration, samples[0].total) == (0, 20)
+    parts = list(dict.fromkeys(step.stage.partition(": ")[0] for step in steps if step not in samples))
+    assert parts[0] == "all outputs"
+    assert len(parts) > 1
+    assert all(part.startswith("margin ") or part.endswith(" margins") for part in parts[1:])
+    # what is proven of all outputs on the way is a bound on them
+    joint = [step.proven for step in steps if step.stage == "all outputs: interior point"]
+    assert min(value for value in joint if value is not None) >= result.bounds[0].upper
 
 
 def test_auto_gives_the_radii_of_all_pairs_with_fewer_programs(points: np.ndarray) -> None:

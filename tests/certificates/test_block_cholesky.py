@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -175,3 +176,24 @@ def test_without_memory_the_norm_product_is_the_answer(monkeypatch: pytest.Monke
 
 def test_free_memory_is_known() -> None:
     assert 2**24 < memory.available() < 2**62
+
+
+def test_the_work_of_a_proof_is_that_of_its_blocks() -> None:
+    rng = np.random.default_rng(0)
+    graph = nn.sequential(dense(rng, 30, 20), nn.relu(), dense(rng, 20, 40), nn.relu(), dense(rng, 40, 3))
+    # Cholesky of each block, its triangular solve with the next one, and what that subtracts
+    expected = sum(n**3 / 3 + n**2 * m + n * m**2 for n, m in ((30, 20), (20, 40), (40, 0)))
+    assert system(graph).operations() == pytest.approx(expected)
+
+
+def test_a_larger_proof_is_expected_to_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    provers = [
+        Prover(nn.sequential(dense(rng, 20, n), nn.relu(), dense(rng, n, n), nn.relu(), dense(rng, n, 3)))
+        for n in (20, 40, 80)
+    ]
+    for large in (True, False):
+        # the dense proof forms [R; Y], which a network in layers does not need
+        monkeypatch.setattr(Prover, "large", large)
+        seconds = [prover.seconds(Norm.L2, Norm.L2) for prover in provers]
+        assert all(4.0 < second / first < 9.0 for first, second in pairwise(seconds))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,27 @@ def test_each_program_has_a_line_of_its_own() -> None:
     lines = re.findall(r'<polyline points="([^"]+)"', text)
     assert [len(line.split()) for line in lines] == [3, 3, 3, 3]
     assert "2 programs one after the other" in text
+
+
+def test_what_was_proven_on_the_way_is_drawn_as_stairs() -> None:
+    graph = nn.sequential(nn.linear([[3.0, 4.0], [1.0, 1.0]]), nn.relu(), nn.linear([[2.0, 1.0], [0.0, 1.0]]))
+    found = lipcert.bound(graph, lower=False)
+    assert "proven by then" not in page(found, graph)
+    values = ((None, 30.0), (20.0, 30.0), (19.0, 21.0), (18.0, 21.0), (17.0, 17.5))
+    trace = tuple(
+        Progress("search", k, bound, seconds=float(k), proven=value) for k, (bound, value) in enumerate(values)
+    )
+    text = page(replace(found, trace=trace), graph)
+    assert "proven by then" in text
+    solver, stairs = (
+        [tuple(map(float, point.split(","))) for point in line.split()]
+        for line in re.findall(r'<polyline points="([^"]+)"', text)
+    )
+    assert len(solver) == 4
+    # two corners a step down, the start and the end
+    assert len(stairs) == 6
+    assert [y for _, y in stairs] == sorted(y for _, y in stairs)
+    assert all(a[0] == b[0] or a[1] == b[1] for a, b in pairwise(stairs))
 
 
 def test_the_file_is_replaced_as_a_whole(maxmin: tuple[lipcert.Bound, Graph], tmp_path: Path) -> None:

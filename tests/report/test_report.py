@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
+import time
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -29,30 +32,100 @@ class Terminal(io.StringIO):
         return True
 
 
-def show(stream: io.StringIO, times: list[float], monkeypatch: pytest.MonkeyPatch, *, enabled: bool = True) -> str:
-    """What is written for steps at these times."""
-    clock = iter([0.0, *times])
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
-    with progress.LiveLine(stream, enabled=enabled) as line:
-        for k, seconds in enumerate(times):
-            line(Progress("search", k, 2.0, 0.1, seconds))
-    return stream.getvalue()
+class Clock:
+    """The monotonic time, set by hand."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(progress.time, "monotonic", lambda: self.now)
 
 
-def test_the_live_line_waits_a_second_repaints_and_clears(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = show(Terminal(), [0.5, 1.5, 1.55, 1.7], monkeypatch)
-    painted = text.split("\r")
-    assert [part[: len("search: iteration 1")] for part in painted[1:3]] == [
-        "search: iteration 1",
-        "search: iteration 3",
+def painted(stream: io.StringIO) -> list[str]:
+    return [part.removesuffix("\x1b[K") for part in stream.getvalue().split("\r")[1:]]
+
+
+def test_the_live_line_waits_a_second_and_goes_on_while_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, stream = Clock(monkeypatch), Terminal()
+    line = progress.LiveLine(stream)
+    line(Progress("search", 1, seconds=0.5, at_most=10.0))
+    for clock.now in (0.5, 1.5, 3.5):
+        line.paint()
+    line(Progress("proof", seconds=4.0))
+    line.paint()
+    assert painted(stream) == [
+        "search: iteration 1, 2.00 s, at most 9 s left",
+        "search: iteration 1, 4.00 s, at most 7 s left",
+        "proof: 4.00 s",
     ]
-    assert painted[3] == "\x1b[K"
-    assert "\n" not in text
+    assert "\n" not in stream.getvalue()
+
+
+def test_the_live_line_paints_by_itself_and_clears(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
+    monkeypatch.setattr(progress, "INTERVAL", 1e-3)
+    stream = Terminal()
+    with progress.LiveLine(stream) as line:
+        line(Progress("search", 1))
+        deadline = time.monotonic() + 30.0
+        while not stream.getvalue() and time.monotonic() < deadline:
+            time.sleep(1e-3)
+    assert painted(stream)[0].startswith("search: iteration 1, ")
+    assert painted(stream)[-1] == ""
+    after = stream.getvalue()
+    time.sleep(0.02)
+    assert stream.getvalue() == after
 
 
 def test_short_work_files_and_quiet_show_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert show(Terminal(), [0.2, 0.9], monkeypatch) == ""
-    assert show(io.StringIO(), [5.0, 6.0], monkeypatch) == ""
-    monkeypatch.undo()
-    with progress.LiveLine(Terminal(), enabled=False) as line:
-        line(Progress("search", 1, None, None, 9.0))
+    clock = Clock(monkeypatch)
+    for stream, enabled, last in ((Terminal(), True, 0.9), (io.StringIO(), True, 9.0), (Terminal(), False, 9.0)):
+        clock.now = 0.0
+        line = progress.LiveLine(stream, enabled=enabled)
+        line(Progress("search", 1))
+        clock.now = last
+        line.paint()
+        assert stream.getvalue() == ""
+
+
+def test_a_line_is_no_longer_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, stream = Clock(monkeypatch), Terminal()
+    line = progress.LiveLine(stream)
+    line(Progress("a margin of many outputs: " * 5, 1))
+    clock.now = 2.0
+    line.paint()
+    (text,) = painted(stream)
+    assert (len(text), text[-1]) == (79, "…")
+
+
+@pytest.mark.parametrize(
+    ("step", "text"),
+    [
+        (Progress("reading"), "reading: 0.00 s"),
+        (Progress("search", 7, 312.5, math.inf, 2.0), "search: iteration 7, not yet proven 312.5, 2.00 s"),
+        (Progress("search", 7, proven=8.0), "search: iteration 7, proven ≤ 8, 0.00 s"),
+        # a point that is no better than what is proven says nothing
+        (Progress("search", 7, 9.0, proven=8.0), "search: iteration 7, proven ≤ 8, 0.00 s"),
+        (
+            Progress("search", 7, 7.0, 1e-3, proven=8.0),
+            "search: iteration 7, proven ≤ 8, not yet proven 7, gap 1.0e-03, 0.00 s",
+        ),
+        # proven bounds are rounded up
+        (Progress("search", proven=1.00000001), "search: proven ≤ 1.000001, 0.00 s"),
+        (Progress("proof", 0, total=4), "proof: 0 of 4, 0.00 s"),
+        (Progress("proof", 1, seconds=50.0, total=4), "proof: 1 of 4, 50.0 s, about 2 min 30 s left"),
+        (Progress("proof", 1, seconds=2.0, total=4, at_most=5.0), "proof: 1 of 4, 2.00 s, at most 5 s left"),
+        (Progress("search", 7, seconds=2.0, left=2.5, at_most=5.0), "search: iteration 7, 2.00 s, about 3 s left"),
+        (Progress("search", 7, seconds=2.0, left=0.0, at_most=0.0), "search: iteration 7, 2.00 s"),
+    ],
+)
+def test_what_a_step_says(step: Progress, text: str) -> None:
+    assert progress.describe(step) == text
+
+
+def test_a_narrow_line_keeps_what_matters_most() -> None:
+    step = Progress("interior point", 7, 312.5, 1e-3, 4.25, proven=839.26, at_most=20.0)
+    lines = [progress.describe(step, width) for width in range(10, 120)]
+    assert all(len(line) <= width for width, line in enumerate(lines, 10))
+    assert all(len(a) <= len(b) for a, b in pairwise(lines))
+    assert all("proven ≤ 839.26" in line for line in lines[22:])
+    assert lines[-1] == progress.describe(step)

@@ -14,7 +14,7 @@ from lipcert.constraints.interconnection import lower
 from lipcert.constraints.multipliers import Tie
 from lipcert.graph import build as nn
 from lipcert.norms import Norm
-from lipcert.sdp.outcome import Progress, SolverOptions, Status
+from lipcert.sdp.outcome import Outcome, Progress, SolverOptions, Status
 from lipcert.sdp.problem import Problem, compress_inputs, subproblems
 from lipcert.sdp.solvers.interior_point import solve
 
@@ -285,6 +285,18 @@ def test_progress_reports_falling_bounds() -> None:
     bounds = [p.bound for p in seen]
     assert bounds == sorted(bounds, reverse=True)
     assert bounds[-1] == pytest.approx(outcome.bound)
+
+
+def test_progress_hands_over_its_points_and_the_time_left() -> None:
+    problem = problem_of(mlp(random_weights(4, [6, 12, 12, 3])))
+    seen: list[tuple[Progress, Outcome]] = []
+    solve(problem, SolverOptions(time_limit=100.0, progress=lambda step: seen.append((step, step.outcome()))))
+    for step, outcome in seen:
+        assert slack(problem, outcome.y) > 0
+        assert problem.bound(outcome.y) == pytest.approx(step.bound)
+        assert step.at_most == pytest.approx(100.0 - step.seconds)
+        assert (step.left is None) == (step.gap >= 0.1)
+    assert seen[-1][0].left == 0.0
 
 
 def test_start_from_given_multipliers() -> None:

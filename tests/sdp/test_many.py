@@ -48,6 +48,20 @@ def test_progress_is_told_and_a_used_up_time_limit_is_kept(rows, jobs):
     assert len(outcomes) == len(rows)
     assert any(outcome.status is Status.TIME_LIMIT for outcome in outcomes)
     assert steps
+    assert all(0.0 <= step.at_most <= 1e-3 for step in steps)
+
+
+def test_progress_says_how_many_problems_are_to_do(rows):
+    steps = []
+    solve_all(rows, "native", SolverOptions(progress=steps.append))
+    stages = list(dict.fromkeys(step.stage for step in steps))
+    assert stages == [f"interior point, problem {k} of 9" for k in range(1, 10)]
+    assert all((step.left is None) == ("problem 1 " in step.stage) for step in steps)
+    steps.clear()
+    solve_all(rows, "native", SolverOptions(progress=steps.append), jobs=2)
+    assert [(step.iteration, step.total) for step in steps][:: len(steps) - 1] == [(0, 9), (9, 9)]
+    # of some of the problems there is no bound yet
+    assert {step.bound for step in steps} == {None}
 
 
 def test_coordinates_of_an_l1_input_are_not_spoilt_by_warm_starts():

@@ -106,6 +106,26 @@ def test_time_limit_and_progress():
     bounds = [step.bound for step in seen]
     assert bounds == sorted(bounds, reverse=True)
     assert outcome.bound <= bounds[0]
+    assert all(step.at_most == max(0.0, 1.0 - step.seconds) for step in seen)
+
+
+def test_progress_hands_over_feasible_points():
+    seen = []
+
+    def look(step):
+        seen.append((step, step.outcome()))
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+
+    graph = network(2, (20, 120, 120, 120, 5))
+    last = solve(Operator(graph), Tie.NEURON, SolverOptions(progress=look))
+    data = problem(graph, Tie.NEURON)
+    for step, outcome in seen:
+        assert data.bound(outcome.y) == pytest.approx(step.bound)
+        scale = 1.0 / np.sqrt(outcome.y[data.column])
+        assert np.linalg.eigvalsh(scale[:, None] * data.matrix(outcome.y) * scale)[0] > -1e-3
+    # stopped there, it gives the same
+    assert np.array_equal(seen[-1][1].y, last.y)
 
 
 def test_interrupt_keeps_the_best_point():

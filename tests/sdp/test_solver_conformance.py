@@ -133,6 +133,15 @@ def test_agrees_with_native(solver, case):
     assert theirs.bound == pytest.approx(ours.bound, rel=TOLERANCE[solver])
 
 
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_says_that_it_is_at_work(solver):
+    runnable(solver)
+    steps = []
+    get_solver(solver)(CASES["l2"](), SolverOptions(tolerance=1e-3, time_limit=60.0, progress=steps.append))
+    assert steps
+    assert all(step.stage and 0.0 <= step.at_most <= 60.0 for step in steps)
+
+
 def test_closed_form_optima():
     for solver in ("native", "clarabel", "scs"):
         # ‖[3 4; 0 1]‖₂, and for ℓ∞ → ℓ1 the SDP bound of a nonnegative matrix is the sum of its entries

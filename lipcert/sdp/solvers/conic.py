@@ -20,7 +20,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from lipcert.errors import InvalidRequest, MissingExtra, SolverUnavailable
-from lipcert.sdp.outcome import Outcome, Progress, SolverOptions, Status
+from lipcert.sdp.outcome import Outcome, SolverOptions, Status
 from lipcert.sdp.solvers.start import starting_point
 from lipcert.sdp.solvers.transposed import TransposedForm, reduced
 
@@ -153,9 +153,8 @@ def solve(problem: Problem, options: SolverOptions, *, backend: Backend) -> Outc
     if not form.inverse.any():
         constant = restore.variables(base)
         return Outcome(constant, Status.CLOSED_FORM, problem.bound(constant), 0.0, 0, time.perf_counter() - started)
+    options.tell(f"{backend.name} is solving", 0, time.perf_counter() - started)
     program, theta = _program(cp, form, base)
-    if options.progress is not None:
-        options.progress(Progress(f"{backend.name} is solving", 0, None, None, 0.0))
     raw, message = run(cp, program, backend, options)
     seconds = time.perf_counter() - started
     iterations = int(getattr(program.solver_stats, "num_iters", None) or 0) if program.solver_stats else 0

@@ -17,11 +17,11 @@ from scipy.linalg import cho_solve, eigh, eigh_tridiagonal, solve_triangular
 from scipy.linalg.blas import dsymv, dtrsv
 from threadpoolctl import threadpool_limits
 
-from lipcert.sdp.outcome import Outcome, Progress, SolverOptions, Status
+from lipcert.sdp.outcome import Outcome, SolverOptions, Status
 from lipcert.sdp.solvers import blas
 from lipcert.sdp.solvers.iterate import Iterate, Structure, schur_complement
 from lipcert.sdp.solvers.start import starting_point
-from lipcert.sdp.solvers.transposed import TransposedForm, reduced
+from lipcert.sdp.solvers.transposed import Restoration, TransposedForm, reduced
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +93,7 @@ def _solve(problem: Problem, options: SolverOptions) -> Outcome:
     if not form.inverse.any():
         y = restore.variables(theta)
         return Outcome(y, Status.CLOSED_FORM, problem.bound(y), 0.0, 0, time.perf_counter() - clock)
-    search = Search(form, theta, options, clock)
+    search = Search(form, restore, theta, options, clock)
     try:
         status = search.run()
     except KeyboardInterrupt:
@@ -154,8 +154,11 @@ def lanczos(operator: Callable[[Array], Array], size: int, accuracy: float) -> f
 class Search:
     """The interior-point iteration; `best`, `gap`, `iterations` are valid at any moment."""
 
-    def __init__(self, form: TransposedForm, theta: Array, options: SolverOptions, clock: float) -> None:
+    def __init__(
+        self, form: TransposedForm, restore: Restoration, theta: Array, options: SolverOptions, clock: float
+    ) -> None:
         self.form = form
+        self.restore = restore
         self.options = options
         self.clock = clock
         self.structure = Structure.of(form)
@@ -268,11 +271,17 @@ class Search:
 
     def report(self) -> None:
         """Tell the caller how far it is."""
-        if self.options.progress is not None:
-            value = self.form.objective(self.best)
-            bound = value if self.form.linear.any() else float(np.sqrt(value))
-            seconds = time.perf_counter() - self.clock
-            self.options.progress(Progress("interior point", self.iterations, bound, self.gap, seconds))
+        value = self.form.objective(self.best)
+        bound = value if self.form.linear.any() else float(np.sqrt(value))
+        seconds = time.perf_counter() - self.clock
+        self.options.tell(
+            "interior point",
+            self.iterations,
+            seconds,
+            bound=bound,
+            gap=self.gap,
+            point=lambda: self.restore.variables(self.best),
+        )
 
     def finished(self, idle: int) -> Status | None:
         """The status to end with, or None."""

@@ -25,7 +25,7 @@ import scipy.sparse as sp
 from scipy.linalg import cho_factor, cho_solve, eigh
 
 from lipcert.constraints.multipliers import Tie, tie_groups
-from lipcert.sdp.outcome import Outcome, Progress, SolverOptions, Status
+from lipcert.sdp.outcome import Outcome, SolverOptions, Status
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array, IntArray
@@ -374,6 +374,7 @@ class _Progress:
 
     options: SolverOptions
     started: float
+    variable: IntArray
     best: _Point | None = None
     iterations: int = 0
     last: float = 0.0
@@ -382,12 +383,24 @@ class _Progress:
     def seconds(self) -> float:
         return time.perf_counter() - self.started
 
+    @property
+    def rho(self) -> float:
+        """Of the best point, with room for rounding."""
+        assert self.best is not None
+        return self.best.rho * (1.0 + 1e-7)
+
+    def y(self) -> Array:
+        """The best point as in `Outcome`."""
+        assert self.best is not None
+        tied = np.ones(int(self.variable.max(initial=-1)) + 1)
+        tied[self.variable] = self.best.lam
+        return np.append(tied, self.rho)
+
     def report(self, stage: str, predicted: float | None = None) -> None:
         self.iterations += 1
-        if self.options.progress is not None and self.seconds - self.last >= 0.1:
+        if self.seconds - self.last >= 0.1:
             self.last = self.seconds
-            bound = None if self.best is None else float(np.sqrt(self.best.rho))
-            self.options.progress(Progress(stage, self.iterations, bound, None, self.seconds))
+            self.options.tell(stage, self.iterations, self.seconds, bound=float(np.sqrt(self.rho)), point=self.y)
 
 
 def _improve(evaluator: _Evaluator, tie: Tie, run: _Progress, tolerance: float) -> Status:
@@ -511,9 +524,9 @@ def solve(operator: Operator, tie: Tie, options: SolverOptions) -> Outcome:
     started = time.perf_counter()
     deadline = np.inf if options.time_limit is None else started + options.time_limit
     evaluator = _Evaluator(operator, deadline)
-    run = _Progress(options, started)
-    tolerance = max(options.tolerance, 1e-6)
     variable = tie_groups(operator.groups, tie)
+    run = _Progress(options, started, variable)
+    tolerance = max(options.tolerance, 1e-6)
     status = Status.OPTIMAL
     try:
         run.best = _given(evaluator, variable, options.start)
@@ -545,10 +558,7 @@ def solve(operator: Operator, tie: Tie, options: SolverOptions) -> Outcome:
         status = Status.INTERRUPTED
     if run.best is None:
         return Outcome(None, status, np.inf, None, run.iterations, run.seconds)
-    tied = np.ones(int(variable.max(initial=-1)) + 1)
-    tied[variable] = run.best.lam
-    rho = run.best.rho * (1.0 + 1e-7)
-    return Outcome(np.append(tied, rho), status, float(np.sqrt(rho)), None, run.iterations, run.seconds)
+    return Outcome(run.y(), status, float(np.sqrt(run.rho)), None, run.iterations, run.seconds)
 
 
 def _given(evaluator: _Evaluator, variable: IntArray, start: Array | None) -> _Point | None:
