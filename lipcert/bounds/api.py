@@ -15,6 +15,7 @@ from lipcert.bounds.table import METHODS
 from lipcert.bounds.types import Bound, OutputBound
 from lipcert.bounds.watch import Proven, Watch, within
 from lipcert.certificates import Prover
+from lipcert.certificates.memory import available
 from lipcert.constraints.multipliers import Tie
 from lipcert.errors import DoesNotApply, InvalidRequest, LipcertError, NotCertified
 from lipcert.graph.nodes import FixedPoint, Graph
@@ -23,6 +24,7 @@ from lipcert.graph.selection import Selection
 from lipcert.graph.summary import channels, rows
 from lipcert.norms import Norm
 from lipcert.sdp.outcome import Progress, SolverOptions, Status
+from lipcert.sdp.solvers import interior_point
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -386,15 +388,20 @@ def plan(job: Job, method: str, solver: str, norm_product: NormProduct | None) -
     """Which methods and solvers to try, in order, until one is proven.
 
     A method that is asked for by name is tried alone. 'auto' begins with one multiplier a neuron, by the interior-point
-    method where its matrices are small enough, else matrix-free, and falls back to coarser ties and the norm product.
+    method where its matrices are small enough for memory and the time limit, else matrix-free, and falls back to coarser
+    ties and the norm product.
     """
-    small = _dense_size(job) <= DENSE_LIMIT
+    size = _dense_size(job)
+    columns = size + min(size, job.graph.input_size)
+    limit = job.options.time_limit
+    small = size <= DENSE_LIMIT and interior_point.bytes_needed(size, columns) <= available()
+    small = small and (limit is None or interior_point.seconds_needed(size, columns) <= limit)
     euclidean = (job.norm, job.output_norm) == (Norm.L2, Norm.L2)
     chosen = solver if solver != "auto" else ("native" if small or not euclidean else MATRIX_FREE)
     if method != "auto":
         return [(method, "none" if method == "product" else chosen)]
     product = [] if norm_product is None else [("product", "none")]
-    finest = [("neuron", chosen)] if small or chosen == MATRIX_FREE else []
+    finest = [("neuron", chosen)] if size <= DENSE_LIMIT or chosen == MATRIX_FREE else []
     return [*finest, ("layer", chosen), *product]
 
 

@@ -19,6 +19,7 @@ from lipcert.graph import build as nn
 from lipcert.norms import Norm
 from lipcert.sdp.outcome import Progress, Status
 
+PLAN = api.plan
 MODELS = Path(__file__).resolve().parents[2] / "models"
 
 
@@ -261,3 +262,38 @@ def test_a_bound_draws_its_convergence():
     }
     assert list(lines["proven by then"].get_ydata()) == [15.0, 11.5]
     pyplot.close("all")
+
+
+class TestPlan:
+    """What `auto` tries."""
+
+    @staticmethod
+    def first(monkeypatch, free=2**40, **request):
+        """The first method and solver tried for 300 neurons on 40 inputs."""
+        tried = []
+
+        def note(job, *rest):
+            tried.extend(PLAN(job, *rest))
+            raise NotCertified("enough")
+
+        monkeypatch.setattr(api, "plan", note)
+        monkeypatch.setattr(api, "available", lambda: free)
+        with pytest.raises(NotCertified):
+            upper(network(0, (40, 300, 300, 3)), **request)
+        return tried
+
+    def test_the_interior_point_method_where_it_fits(self, monkeypatch):
+        assert self.first(monkeypatch) == [("neuron", "native"), ("layer", "native"), ("product", "none")]
+
+    def test_matrix_free_where_time_is_short(self, monkeypatch):
+        assert self.first(monkeypatch, time_limit=0.2)[0] == ("neuron", "matrix-free")
+        assert self.first(monkeypatch, time_limit=20.0)[0] == ("neuron", "native")
+
+    def test_matrix_free_where_memory_is_short(self, monkeypatch):
+        assert self.first(monkeypatch, free=10**7)[0] == ("neuron", "matrix-free")
+
+    def test_other_norms_know_the_interior_point_method_only(self, monkeypatch):
+        assert self.first(monkeypatch, norm="inf", time_limit=0.2)[0] == ("neuron", "native")
+
+    def test_a_solver_that_is_asked_for_is_taken(self, monkeypatch):
+        assert self.first(monkeypatch, solver="native", time_limit=0.2)[0] == ("neuron", "native")

@@ -44,6 +44,9 @@ SMALL = 400
 """Rows of A, and"""
 WIDE = 1200
 """variables, below which threads cost more than they save."""
+USUAL_ITERATIONS = 20
+MODEST_RATE = 3e10
+"""Floating-point operations a second that two cores reach in the solve, or more."""
 
 
 def solve(problem: Problem, options: SolverOptions) -> Outcome:
@@ -80,6 +83,22 @@ def solve(problem: Problem, options: SolverOptions) -> Outcome:
     small = problem.row.size + problem.Y.shape[0] < SMALL and problem.variables < WIDE
     with threadpool_limits(1 if small else None):
         return _solve(problem, options)
+
+
+def seconds_needed(rows: int, columns: int) -> float:
+    """About how long a solve takes on two cores, for W of this shape and as many variables as rows.
+
+    Examples
+    --------
+    >>> 10.0 < seconds_needed(1034, 1290) < 20.0
+    True
+    """
+    return USUAL_ITERATIONS * rows**2 * (10.0 * rows + 5.0 * columns) / MODEST_RATE
+
+
+def bytes_needed(rows: int, columns: int) -> int:
+    """About how much memory a solve takes at its peak: eight matrices of the size of A and four of that of W."""
+    return 8 * (8 * rows**2 + 4 * rows * columns)
 
 
 def _solve(problem: Problem, options: SolverOptions) -> Outcome:
