@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from scipy.linalg import blas, lapack
 
 from lipcert.certificates.enclosure import TINY, UNIT, Enclosure, gamma
+from lipcert.threads import threads_for
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array
@@ -35,9 +36,15 @@ def is_contraction(b: Enclosure) -> bool:
     >>> is_contraction(Enclosure(np.array([[0.6, 0.8]])))
     False
     """
-    mid = b.mid
-    if 0 in mid.shape:
+    if 0 in b.mid.shape:
         return True
+    small, large = sorted(b.mid.shape)
+    with threads_for(float(small) ** 2 * large):
+        return _is_contraction(b)
+
+
+def _is_contraction(b: Enclosure) -> bool:
+    mid = b.mid
     if not np.isfinite(mid).all() or (b.rad is not None and not np.isfinite(b.rad).all()):
         return False
     spread = 0.0 if b.rad is None else norm_bound(b.rad)

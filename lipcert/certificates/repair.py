@@ -27,6 +27,7 @@ from lipcert.certificates.claims import LARGEST, SMALLEST, Case, Scaling, holds,
 from lipcert.certificates.contraction import gram, loss, norm_bound
 from lipcert.certificates.enclosure import UNIT
 from lipcert.certificates.spectral import largest_eigenvalue
+from lipcert.threads import threads_for
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array
@@ -47,6 +48,12 @@ _MORE = (2e-7, 1e-5, 1e-3)
 
 def repair(system: Interconnection[Enclosure], case: Case, proposal: Multipliers) -> Scaling | None:
     """The scaling with the smallest proven value that starts from the proposal, or None where nothing is proven."""
+    small, large = sorted((case.outputs.size + system.R.mid.shape[0], system.groups.channels + case.inputs.size))
+    with threads_for(float(small) ** 2 * large):
+        return _repaired(system, case, proposal)
+
+
+def _repaired(system: Interconnection[Enclosure], case: Case, proposal: Multipliers) -> Scaling | None:
     if case.outputs.size + system.R.mid.shape[0] > _LARGE:
         first = _as_proposed(system, case, proposal)
         if first is not None:

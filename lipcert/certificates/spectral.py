@@ -11,6 +11,7 @@ from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from lipcert.certificates.contraction import gram, is_contraction, loss, norm_bound
 from lipcert.certificates.enclosure import FLOOR, TINY, UNIT, Enclosure, gamma
 from lipcert.graph.linear_maps import Diagonal, Index, LinearMap
+from lipcert.threads import threads_for
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array
@@ -35,6 +36,12 @@ def norm_upper(a: LinearMap) -> float:
     if isinstance(a, Diagonal):
         radii = 0.0 if a.radii is None else a.radii
         return float((np.abs(a.entries) + radii).max() * (1.0 + 4.0 * UNIT))
+    # large matrices are sparse, so the factorisation takes longest
+    with threads_for(float(min(a.shape)) ** 3 / 3.0):
+        return _norm_upper(a)
+
+
+def _norm_upper(a: LinearMap) -> float:
     spread = 0.0 if a.radius is None else _cheap(a.radius)
     if min(a.shape) > _DENSE:
         return _sum_up(_cheap(a), spread)
@@ -92,7 +99,9 @@ def largest_eigenvalue(triangle: Array) -> float:
     if n > 300:
         product = LinearOperator((n, n), matvec=lambda x: blas.dsymv(1.0, triangle, x, lower=True), dtype=np.float64)
         try:
-            return float(eigsh(product, k=1, tol=1e-12, v0=np.ones(n), return_eigenvectors=False)[0])
+            # a hundred short products
+            with threads_for(float(n) ** 2):
+                return float(eigsh(product, k=1, tol=1e-12, v0=np.ones(n), return_eigenvectors=False)[0])
         except ArpackError:
             pass
     return max(float(np.linalg.eigvalsh(triangle)[-1]), 0.0)

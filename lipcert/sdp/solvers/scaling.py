@@ -45,7 +45,7 @@ _SMALLEST = 1e-280
 # the metric gives every variable at least this share of the mean mass
 _FLOOR = 0.01
 # relative gap of the small semidefinite programs
-_GAP = 1e-2
+_GAP = 2e-2
 # the finer ties start from the coarser ones, which stop at this predicted relative decrease of rho or part of the time
 _STAGES = {
     Tie.NETWORK: (),
@@ -479,7 +479,7 @@ def _improve(bundle: _Bundle, tie: Tie, run: _Progress, tolerance: float) -> Sta
     """Bundle steps for one tie until the predicted relative decrease of rho falls below `tolerance`."""
     evaluator = bundle.evaluator
     limit = run.options.max_iterations
-    tau, nulls = 0.3, 0
+    tau = 0.3
     while True:
         delta, predicted, w = bundle.step(tau)
         if not np.isfinite(delta).all() or tau < 1e-6 or predicted < -tolerance:
@@ -509,13 +509,11 @@ def _improve(bundle: _Bundle, tie: Tie, run: _Progress, tolerance: float) -> Sta
         bundle.absorb(w, trial.space)
         if trial.exact and ratio >= 0.1:
             bundle.centre = run.best = trial
-            nulls = 0
             if ratio > 0.5:
                 tau = min((3.0 if ratio > 0.9 else 2.0) * tau, 1e4)
-        else:
-            nulls += 1
-            if ratio < -1.0 or nulls > 3:
-                tau *= 0.6
+        elif ratio < -1.0:
+            # hardly: a model that has learnt from the trial point serves better than a short step
+            tau *= 0.95
         run.report(f"scaling per {tie.value}", predicted)
         if time.perf_counter() > evaluator.deadline:
             return Status.TIME_LIMIT
@@ -617,8 +615,11 @@ def solve(operator: Operator, tie: Tie, options: SolverOptions) -> Outcome:
             )
         run.report("start")
         for stage, enough, share in stages if operator.groups.count else ():
+            tied_to = tie_groups(operator.groups, stage)
+            if stage is not tie and tied_to.max() == variable.max():
+                continue
             evaluator.deadline = started + share * (deadline - started)
-            bundle = _Bundle(evaluator, tie_groups(operator.groups, stage), run.best, bundle)
+            bundle = _Bundle(evaluator, tied_to, run.best, bundle)
             status = _improve(bundle, stage, run, max(enough, tolerance))
             if status is Status.ITERATION_LIMIT or time.perf_counter() > deadline:
                 break
