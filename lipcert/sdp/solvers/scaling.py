@@ -10,13 +10,14 @@ and one step minimises rho_U(lam) + ½‖lam − centre‖² in a metric, a smal
 makes U W Uᵀ an estimate of the Gram matrix X of a worst-case increment. The next U holds the leading part of the
 old one and the eigenvectors found at the new point; the rest of X goes on as one aggregate cut (the spectral bundle
 method of Helmberg and Rendl, SIAM J. Optim. 2000). All is done in the coordinates of the centre, where M = I − BᵀB and
-one tied multiplier is lam·(1 + δ). Multipliers tied per layer come first, then per channel, then per neuron.
+one tied multiplier is lam·(1 + δ). Multipliers tied per layer come first, then per channel, then per neuron; the model
+goes on from tie to tie. The rank of X was two to twelve on the networks tried, so U has few columns.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ _LEAST, _MOST = 1e-12, 1e6
 _SMALLEST = 1e-280
 # the metric gives every variable at least this share of the mean mass
 _FLOOR = 0.01
-# relative gap of the small semidefinite programs
+# relative gap of the small semidefinite programs: central W make better metrics than exact ones
 _GAP = 2e-2
 # the finer ties start from the coarser ones, which stop at this predicted relative decrease of rho or part of the time
 _STAGES = {
@@ -345,7 +346,7 @@ def _quadratic_sdp(F: Array, c: Array, a: Array, size: int) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class _Cut:
-    """⟨X, M⟩ ≥ 0 for a fixed X: Σ_t lam_t p_t + rho e + c ≥ 0, and the mass of X on every variable."""
+    """⟨X, M⟩ ≥ 0 for a fixed X: Σ_g lam_g p_g + rho e + c ≥ 0 over the groups, and the mass of X on them."""
 
     p: Array
     e: float
@@ -455,13 +456,18 @@ def _membership(variable: IntArray, count: int) -> Callable[[Array], Array]:
 
 @dataclass
 class _Progress:
-    """Where a solve stands, and the best point so far."""
+    """Where a solve stands, the best point so far, and the last few that were the best."""
 
     options: SolverOptions
     started: float
     best: _Point | None = None
     iterations: int = 0
     last: float = 0.0
+    accepted: list[_Point] = field(default_factory=list)
+
+    def accept(self, point: _Point) -> None:
+        self.best = point
+        self.accepted = [*self.accepted[-5:], point]
 
     @property
     def seconds(self) -> float:
@@ -482,7 +488,15 @@ def _improve(bundle: _Bundle, tie: Tie, run: _Progress, tolerance: float) -> Sta
     tau = 0.3
     while True:
         delta, predicted, w = bundle.step(tau)
-        if not np.isfinite(delta).all() or tau < 1e-6 or predicted < -tolerance:
+        if predicted < -tolerance:
+            # the model refutes rho of the centre
+            refuted = bundle.centre
+            bundle.centre = _settle(evaluator, run, bundle.space)
+            if bundle.centre.rho <= refuted.rho:
+                return Status.STALLED
+            bundle.prepare()
+            continue
+        if not np.isfinite(delta).all() or tau < 1e-6:
             return Status.STALLED
         if predicted < tolerance * min(1.0, tau) or bundle.centre.rho <= _SMALLEST:
             return Status.OPTIMAL
@@ -508,7 +522,8 @@ def _improve(bundle: _Bundle, tie: Tie, run: _Progress, tolerance: float) -> Sta
             tau *= 0.6
         bundle.absorb(w, trial.space)
         if trial.exact and ratio >= 0.1:
-            bundle.centre = run.best = trial
+            bundle.centre = trial
+            run.accept(trial)
             if ratio > 0.5:
                 tau = min((3.0 if ratio > 0.9 else 2.0) * tau, 1e4)
         elif ratio < -1.0:
@@ -520,6 +535,22 @@ def _improve(bundle: _Bundle, tie: Tie, run: _Progress, tolerance: float) -> Sta
         if limit is not None and run.iterations >= limit:
             return Status.ITERATION_LIMIT
         bundle.prepare()
+
+
+def _settle(evaluator: _Evaluator, run: _Progress, against: _Space | None) -> _Point:
+    """The last point whose rho, searched for longer, stays below what it improved on; it becomes the best.
+
+    Where eigenvalues cluster, a search can miss the smallest one. What it finds later also tells about the points before.
+    """
+    while True:
+        point = run.accepted.pop()
+        found = evaluator.least(
+            point.lam, point.rho, point.space if against is None else point.space.joined(against), 1e-8
+        )
+        if not run.accepted or found.rho <= run.accepted[-1].rho:
+            run.accept(found if np.isfinite(found.rho) else point)
+            return run.accepted[-1]
+        against = found.space
 
 
 def _start(evaluator: _Evaluator) -> _Point | None:
@@ -613,6 +644,7 @@ def solve(operator: Operator, tie: Tie, options: SolverOptions) -> Outcome:
                 run.seconds,
                 message="no scaling per layer makes the channels contract",
             )
+        run.accept(run.best)
         run.report("start")
         for stage, enough, share in stages if operator.groups.count else ():
             tied_to = tie_groups(operator.groups, stage)
@@ -624,9 +656,7 @@ def solve(operator: Operator, tie: Tie, options: SolverOptions) -> Outcome:
             if status is Status.ITERATION_LIMIT or time.perf_counter() > deadline:
                 break
         evaluator.deadline = np.inf
-        last = evaluator.least(run.best.lam, run.best.rho, run.best.space, 1e-8)
-        if np.isfinite(last.rho):
-            run.best = last
+        _settle(evaluator, run, None if bundle is None else bundle.space)
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
     if run.best is None:
