@@ -19,6 +19,7 @@ from lipcert.norms import Norm
 from lipcert.sdp.many import solve_all
 from lipcert.sdp.outcome import Outcome, Progress, SolverOptions, Status
 from lipcert.sdp.problem import Problem, balanced, compress_inputs, subproblems
+from lipcert.threads import threads_for
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array
@@ -151,8 +152,6 @@ def solve_tied(job: Job, tie: Tie) -> Proposal:
 
 def _without_matrices(job: Job, tie: Tie) -> Proposal:
     """By products with the network alone (THEORY.md 5b); one thread, since its matrices are small and many."""
-    from threadpoolctl import threadpool_limits
-
     from lipcert.constraints.operator import Operator
     from lipcert.sdp.solvers.scaling import solve
 
@@ -174,7 +173,7 @@ def _without_matrices(job: Job, tie: Tie) -> Proposal:
     options = _watched(job, propose)
     if options.time_limit is None:
         options = replace(options, time_limit=MATRIX_FREE_SECONDS)
-    with threadpool_limits(1):
+    with threads_for(0.0):
         outcome = solve(operator, tie, options)
     return propose(outcome)
 

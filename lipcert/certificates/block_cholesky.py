@@ -313,8 +313,15 @@ def _factorises(sizes: list[int], M: dict[tuple[int, int], sp.csr_array], shift:
             del factor
         for i in below:
             for k in (k for k in below if k <= i):
-                _subtract(blocks, i, k, X[i].T @ X[k])
+                _subtract(blocks, i, k, _transposed_product(X[i], X[k]))
     return True
+
+
+def _transposed_product(a: Any, b: Any) -> Any:
+    """Aᵀ B by rows; of Aᵀ A the upper triangle will do. Dense ones by the library that factorises (see `contraction`)."""
+    if sp.issparse(a) or sp.issparse(b):
+        return a.T @ b
+    return (blas.dsyrk(1.0, a, trans=True, lower=True) if a is b else blas.dgemm(1.0, b, a, trans_a=True)).T
 
 
 def _subtract(blocks: dict[tuple[int, int], Array | sp.csr_array], i: int, j: int, product: Any) -> None:

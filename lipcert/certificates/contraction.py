@@ -11,15 +11,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import lapack
+import scipy.sparse as sp
+from scipy.linalg import blas, lapack
 
 from lipcert.certificates.enclosure import TINY, UNIT, Enclosure, gamma
+from lipcert.threads import threads_for
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array
 
 _STEP = 256
 """Rows by which columns are told apart at least: below, one product is quicker."""
+_SPARSE = 300
+"""How much longer a product of entries takes in a sparse matrix, about."""
 
 
 def is_contraction(b: Enclosure) -> bool:
@@ -32,9 +36,15 @@ def is_contraction(b: Enclosure) -> bool:
     >>> is_contraction(Enclosure(np.array([[0.6, 0.8]])))
     False
     """
-    mid = b.mid
-    if 0 in mid.shape:
+    if 0 in b.mid.shape:
         return True
+    small, large = sorted(b.mid.shape)
+    with threads_for(float(small) ** 2 * large):
+        return _is_contraction(b)
+
+
+def _is_contraction(b: Enclosure) -> bool:
+    mid = b.mid
     if not np.isfinite(mid).all() or (b.rad is not None and not np.isfinite(b.rad).all()):
         return False
     spread = 0.0 if b.rad is None else norm_bound(b.rad)
@@ -53,28 +63,44 @@ def is_contraction(b: Enclosure) -> bool:
     if not np.isfinite(shifted).all():
         return False
     # one triangle is read, so the matrix is exactly symmetric
-    _, info = lapack.dpotrf(shifted.T, lower=True, overwrite_a=True)
+    _, info = lapack.dpotrf(shifted, lower=True, overwrite_a=True)
     return bool(info == 0)
 
 
 def gram(a: Array) -> Array:
-    """A Aᵀ, without the products of zeros above the first entry of a column: rows of later layers see more channels.
+    """The lower triangle of A Aᵀ by columns, without most products of zeros.
 
-    Each entry is a sum of at most as many products as A has columns, in some order.
+    Of a sparse matrix, such as a convolution, no product of zeros is computed; else those above the first entry of a column
+    are left out: rows of later layers see more channels. Each entry is a sum of at most as many products as A has columns,
+    in some order.
     """
-    n = a.shape[0]
+    n, k = a.shape
     step = max(_STEP, n // 16)
-    if n <= step:
-        return np.asarray(a @ a.T)
+    if n <= step or not k:
+        return _product(a)
     seen = a != 0.0
+    if int((seen.sum(axis=0, dtype=np.int64) ** 2).sum()) * _SPARSE < n * n * k:
+        sparse = sp.csr_array(a)
+        return np.asarray(sp.tril(sparse @ sparse.T).toarray(order="F"))
     first = np.where(seen.any(axis=0), seen.argmax(axis=0) // step, -1)
     del seen
-    total = np.zeros((n, n))
+    total = np.zeros((n, n), order="F")
     for level in np.unique(first[first >= 0]):
         top = level * step
         part = a[top:, first == level]
-        total[top:, top:] += part @ part.T
+        total[top:, top:] += _product(part)
     return total
+
+
+def _product(a: Array) -> Array:
+    """The lower triangle of A Aᵀ by columns, zeros above.
+
+    SciPy's library, which factorises too: NumPy has another one, and threads of the two that wait for work hold each
+    other up.
+    """
+    if a.flags.f_contiguous:
+        return np.asarray(blas.dsyrk(1.0, a, lower=True))
+    return np.asarray(blas.dsyrk(1.0, a.T, trans=True, lower=True))
 
 
 def loss(b: Enclosure) -> float:
@@ -103,6 +129,6 @@ def norm_bound(nonnegative: Array) -> float:
     inflation = 1.0 + 2.0 * gamma(rows + columns + 8)
     sums = float(np.sqrt(nonnegative.sum(axis=0).max()) * np.sqrt(nonnegative.sum(axis=1).max()))
     # squares may underflow, each by 2⁻¹⁰²²
-    squares = float(np.vdot(nonnegative, nonnegative)) + nonnegative.size * 2.0**-1000
+    squares = float(np.einsum("ij,ij->", nonnegative, nonnegative)) + nonnegative.size * 2.0**-1000
     frobenius = float(np.sqrt(squares)) * (1.0 + gamma(nonnegative.size))
     return min(sums, frobenius) * inflation + TINY

@@ -20,6 +20,7 @@ from lipcert.graph.prepare import prepare
 from lipcert.graph.selection import Selection
 from lipcert.graph.summary import channels, rows
 from lipcert.norms import Norm
+from lipcert.threads import threads_for
 
 if TYPE_CHECKING:
     from lipcert.certificates.claims import Scaling
@@ -188,7 +189,9 @@ class Prover:
 
 def enclose(prepared: Graph) -> Interconnection[Enclosure]:
     """The enclosure of R and Y of a prepared graph."""
-    with np.errstate(over="ignore", invalid="ignore"):
+    m = prepared.output_size
+    multiplications = float(rows(prepared) + m) ** 2 * (channels(prepared) + prepared.input_size)
+    with np.errstate(over="ignore", invalid="ignore"), threads_for(multiplications):
         return lower(prepared, EnclosureArithmetic())
 
 

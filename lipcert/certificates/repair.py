@@ -24,9 +24,10 @@ from scipy.linalg import solve_triangular
 from scipy.linalg.lapack import dpotrf
 
 from lipcert.certificates.claims import LARGEST, SMALLEST, Case, Scaling, holds, scaled
-from lipcert.certificates.contraction import loss, norm_bound
+from lipcert.certificates.contraction import gram, loss, norm_bound
 from lipcert.certificates.enclosure import UNIT
 from lipcert.certificates.spectral import largest_eigenvalue
+from lipcert.threads import threads_for
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array
@@ -47,6 +48,12 @@ _MORE = (2e-7, 1e-5, 1e-3)
 
 def repair(system: Interconnection[Enclosure], case: Case, proposal: Multipliers) -> Scaling | None:
     """The scaling with the smallest proven value that starts from the proposal, or None where nothing is proven."""
+    small, large = sorted((case.outputs.size + system.R.mid.shape[0], system.groups.channels + case.inputs.size))
+    with threads_for(float(small) ** 2 * large):
+        return _repaired(system, case, proposal)
+
+
+def _repaired(system: Interconnection[Enclosure], case: Case, proposal: Multipliers) -> Scaling | None:
     if case.outputs.size + system.R.mid.shape[0] > _LARGE:
         first = _as_proposed(system, case, proposal)
         if first is not None:
@@ -168,10 +175,10 @@ def _least(system: Interconnection[Enclosure], case: Case, scaling: Scaling, sla
         return None
     channels = system.groups.channels
     b_v, b_x = b.mid[:, :channels], b.mid[:, channels:]
-    rest = b_v @ b_v.T
+    rest = gram(b_v)
     np.negative(rest, out=rest)
     rest[np.diag_indices_from(rest)] += 1.0 - slack
-    factor, info = dpotrf(rest.T, lower=True, overwrite_a=True)
+    factor, info = dpotrf(rest, lower=True, overwrite_a=True)
     if info != 0:
         return None
     half = solve_triangular(factor, b_x, lower=True, check_finite=False)
@@ -180,8 +187,7 @@ def _least(system: Interconnection[Enclosure], case: Case, scaling: Scaling, sla
     if not np.isfinite(unit):
         return None
     half /= unit
-    gram = half.T @ half if len(half) > len(half.T) else half @ half.T
-    top = largest_eigenvalue(gram)
+    top = largest_eigenvalue(gram(half.T if len(half) > len(half.T) else half))
     # where rounding outweighs the entries, their radius decides
     spread = 0.0 if b.rad is None else 4.0 * norm_bound(b.rad[:, channels:])
     return replace(scaling, m=np.clip(scaling.m * max(unit * np.sqrt(top), spread), SMALLEST * 2.0**80, LARGEST))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse.linalg import ArpackError, eigsh
+from scipy.linalg import blas
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
-from lipcert.certificates.contraction import is_contraction, loss, norm_bound
+from lipcert.certificates.contraction import gram, is_contraction, loss, norm_bound
 from lipcert.certificates.enclosure import FLOOR, TINY, UNIT, Enclosure, gamma
 from lipcert.graph.linear_maps import Diagonal, Index, LinearMap
+from lipcert.threads import threads_for
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array
@@ -34,6 +36,12 @@ def norm_upper(a: LinearMap) -> float:
     if isinstance(a, Diagonal):
         radii = 0.0 if a.radii is None else a.radii
         return float((np.abs(a.entries) + radii).max() * (1.0 + 4.0 * UNIT))
+    # large matrices are sparse, so the factorisation takes longest
+    with threads_for(float(min(a.shape)) ** 3 / 3.0):
+        return _norm_upper(a)
+
+
+def _norm_upper(a: LinearMap) -> float:
     spread = 0.0 if a.radius is None else _cheap(a.radius)
     if min(a.shape) > _DENSE:
         return _sum_up(_cheap(a), spread)
@@ -41,7 +49,7 @@ def norm_upper(a: LinearMap) -> float:
     if matrix is None:
         sparse = a.to_sparse()
         small = sparse @ sparse.T if a.shape[0] <= a.shape[1] else sparse.T @ sparse
-        return _sum_up(_from_gram(small.toarray(), _cheap(a), a), spread)
+        return _sum_up(_from_gram(small.toarray(order="F"), _cheap(a), a), spread)
     return _sum_up(_dense(matrix), spread)
 
 
@@ -56,15 +64,15 @@ def _dense(matrix: Array) -> float:
         return 0.0
     unit = 2.0 ** np.floor(np.log2(largest))
     matrix = matrix / unit
-    sigma = np.sqrt(largest_eigenvalue(matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix))
+    sigma = np.sqrt(largest_eigenvalue(gram(matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T)))
     proven = _smallest_proven(matrix, float(sigma))
     return float(np.nextafter((norm_bound(np.abs(matrix)) if proven is None else proven) * float(unit), np.inf))
 
 
-def _from_gram(gram: Array, cheap: float, a: LinearMap) -> float:
+def _from_gram(product: Array, cheap: float, a: LinearMap) -> float:
     """√‖G‖ for the Gram matrix G, whose rounding is bounded by γ_k ‖ |A| ‖²."""
     error = gamma(max(a.terms, a.adjoint_terms) + 2) * cheap**2 + TINY
-    proven = _smallest_proven(gram, largest_eigenvalue(gram))
+    proven = _smallest_proven(product, largest_eigenvalue(product))
     return cheap if proven is None else min(cheap, float(np.sqrt(proven + error) * (1.0 + 8.0 * UNIT)))
 
 
@@ -82,15 +90,21 @@ def _smallest_proven(matrix: Array, sigma: float) -> float | None:
     return None
 
 
-def largest_eigenvalue(gram: Array) -> float:
-    """The largest eigenvalue of a positive semidefinite matrix in floating point, with no proof."""
-    n = gram.shape[0]
+def largest_eigenvalue(triangle: Array) -> float:
+    """The largest eigenvalue of a positive semidefinite matrix in floating point, with no proof.
+
+    Its lower triangle, by columns, is read.
+    """
+    n = triangle.shape[0]
     if n > 300:
+        product = LinearOperator((n, n), matvec=lambda x: blas.dsymv(1.0, triangle, x, lower=True), dtype=np.float64)
         try:
-            return float(eigsh(gram, k=1, tol=1e-12, v0=np.ones(n), return_eigenvectors=False)[0])
+            # a hundred short products
+            with threads_for(float(n) ** 2):
+                return float(eigsh(product, k=1, tol=1e-12, v0=np.ones(n), return_eigenvectors=False)[0])
         except ArpackError:
             pass
-    return max(float(np.linalg.eigvalsh(gram)[-1]), 0.0)
+    return max(float(np.linalg.eigvalsh(triangle)[-1]), 0.0)
 
 
 def _cheap(a: LinearMap) -> float:

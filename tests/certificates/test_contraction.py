@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lipcert.bounds.api import bound
-from lipcert.certificates import repair
+from lipcert.certificates import contraction, repair
 from lipcert.certificates.contraction import gram, is_contraction
 from lipcert.certificates.enclosure import Enclosure
 from lipcert.graph import build as nn
@@ -19,12 +19,20 @@ def test_gram_of_a_staircase(rows: int) -> None:
     a[: rows // 2, 30:60] = 0.0
     a[: 3 * rows // 4, 60:85] = 0.0
     a[:, 85:] = 0.0
-    np.testing.assert_allclose(gram(a), a @ a.T, atol=1e-12)
+    np.testing.assert_allclose(gram(a), np.tril(a @ a.T), atol=1e-12)
 
 
-def test_a_large_matrix_is_judged_by_its_norm() -> None:
+def test_gram_of_a_sparse_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    a = np.triu(np.tril(rng.standard_normal((700, 900)), 3), -3)
+    monkeypatch.setattr(contraction, "_product", lambda a: pytest.fail("most of its products are zero"))
+    np.testing.assert_allclose(gram(a), np.tril(a @ a.T), atol=1e-12)
+
+
+@pytest.mark.parametrize("band", [700, 3])
+def test_a_large_matrix_is_judged_by_its_norm(band: int) -> None:
     rng = np.random.default_rng(0)
-    a = np.tril(rng.standard_normal((600, 700)), -40)
+    a = np.triu(np.tril(rng.standard_normal((600, 700)), -40), -40 - band)
     a /= np.linalg.norm(a, 2)
     assert is_contraction(Enclosure(a * (1.0 - 1e-9)))
     assert not is_contraction(Enclosure(a * (1.0 + 1e-12)))

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.linalg import cho_solve, eigh, eigh_tridiagonal, solve_triangular
 from scipy.linalg.blas import dsymv, dtrsv
-from threadpoolctl import threadpool_limits
 
 from lipcert.sdp.outcome import Outcome, SolverOptions, Status
 from lipcert.sdp.solvers import blas
 from lipcert.sdp.solvers.iterate import Iterate, Structure, schur_complement
 from lipcert.sdp.solvers.start import starting_point
 from lipcert.sdp.solvers.transposed import Restoration, TransposedForm, reduced
+from lipcert.threads import threads_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +81,7 @@ def solve(problem: Problem, options: SolverOptions) -> Outcome:
     (6.0, 'optimal')
     """
     small = problem.row.size + problem.Y.shape[0] < SMALL and problem.variables < WIDE
-    with threadpool_limits(1 if small else None):
+    with threads_for(0.0 if small else np.inf):
         return _solve(problem, options)
 
 
