@@ -56,6 +56,7 @@ class _Request:
     options: SolverOptions
     jobs: int | None
     data: Array | None
+    lower: bool
     lower_seconds: float
 
 
@@ -158,6 +159,7 @@ def bound(
         SolverOptions(tolerance, time_limit, progress=watch, extra=dict(solver_options or {})),
         jobs,
         data,
+        lower,
         lower_seconds,
     )
     # what overflows is not proven, which is message enough
@@ -246,7 +248,9 @@ def _prove(
     def job_for(form: str) -> Job:
         if form not in jobs:
             prepared = prepare(selected, form)
-            jobs[form] = Job(prepared, norm, output_norm, request.solver, request.options, request.jobs)
+            jobs[form] = Job(
+                prepared, norm, output_norm, request.solver, request.options, request.jobs, guided=request.lower
+            )
         return jobs[form]
 
     def attempt(name: str, solver: str) -> Proven:

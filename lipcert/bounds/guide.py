@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.linalg import lapack
+from scipy.sparse.linalg import ArpackError, eigsh
 
 from lipcert.sdp.problem import compress_inputs, decompress
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from lipcert.sdp.problem import Problem
 
 EIGENVECTORS = 3
+DENSE = 100
+"""Size up to which all eigenvectors are computed."""
 SAMPLES = 5
 
 
@@ -64,10 +68,9 @@ class Guide:
             if outcome.gram is None or outcome.y is None or not np.isfinite(outcome.gram).all():
                 continue
             small = compress_inputs(problem)
-            values, vectors = np.linalg.eigh(outcome.gram)
-            spread = vectors * np.sqrt(np.maximum(values, 0.0))
-            samples = spread @ rng.standard_normal((values.size, SAMPLES))
-            u = np.column_stack([vectors[:, : -EIGENVECTORS - 1 : -1], samples])
+            spread = _factor(outcome.gram)
+            samples = spread @ rng.standard_normal((spread.shape[1], SAMPLES))
+            u = np.column_stack([_leading(outcome.gram), samples])
             x = u[small.channels :]
             directions.append(x if x.shape[0] == inputs else decompress(problem, x))
             before = (small.R @ u)[row]
@@ -81,6 +84,26 @@ class Guide:
         if not directions:
             return None
         return cls(np.hstack(directions), np.hstack(gains), np.hstack(weights))
+
+
+def _factor(gram: Array) -> Array:
+    """F with F Fᵀ = X and as many columns as its rank, by pivoted Cholesky."""
+    factor, pivots, rank, _ = lapack.dpstrf(gram, lower=1)
+    rows = np.empty((gram.shape[0], rank))
+    rows[pivots - 1] = np.tril(factor)[:, :rank]
+    return rows
+
+
+def _leading(gram: Array) -> Array:
+    """The eigenvectors of the largest eigenvalues, the largest one first."""
+    if gram.shape[0] > DENSE:
+        try:
+            _, vectors = eigsh(gram, k=EIGENVECTORS, v0=np.ones(gram.shape[0]), tol=1e-6)
+        except ArpackError:
+            pass
+        else:
+            return np.asarray(vectors[:, ::-1])
+    return np.asarray(np.linalg.eigh(gram)[1][:, : -EIGENVECTORS - 1 : -1])
 
 
 def _pairs(groups: Groups) -> tuple[IntArray, IntArray]:

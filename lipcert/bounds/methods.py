@@ -48,6 +48,8 @@ class Job:
         Passed to it.
     jobs
         Processes for independent semidefinite programs, or None for one.
+    guided
+        Whether a lower bound follows, which a guide would help.
     offer
         Given, on the way of a single semidefinite program, the bound that a point claims and what makes it a proposal.
     """
@@ -58,6 +60,7 @@ class Job:
     solver: str
     options: SolverOptions
     jobs: int | None = None
+    guided: bool = True
     offer: Callable[[float, Callable[[], Proposal]], None] | None = None
 
     def tell(self, step: Progress) -> None:
@@ -243,7 +246,7 @@ def summarise(
 
 def _guide(job: Job, problems: Sequence[Problem], outcomes: Sequence[Outcome]) -> Guide | None:
     # a coordinate alone (ℓ1) is its own direction, and the vertices of its ball are few
-    if job.norm is Norm.L1:
+    if job.norm is Norm.L1 or not job.guided:
         return None
     return Guide.from_gram(job.system.groups, job.system.inputs, zip(problems, outcomes, strict=True))
 

@@ -42,7 +42,8 @@ def starting_point(form: TransposedForm, lam: Array | None = None) -> Array | No
         norms[norms == 0] = norms[norms > 0].min(initial=1.0)
         y[row[behind]] = norms[behind]
         weight[behind] = 1.0 / norms[behind]
-    Q = W[behind].T @ (weight[behind, None] * W[behind])
+    Q = np.zeros((column.size, column.size), order="F")
+    _add_gram(Q, np.sqrt(weight[behind, None]) * W[behind])
     given = lam is not None and not outputs.any() and bool((lam[~inputs] > 0).all())
     layers = [(np.flatnonzero(~inputs), False)] if given else _levels(form)[::-1]
     for level, cyclic in [*layers, (np.flatnonzero(inputs), False)]:
@@ -71,21 +72,16 @@ def starting_point(form: TransposedForm, lam: Array | None = None) -> Array | No
             break
         if given and lam is not None:
             y[level] = lam[level]
-        Q += W[rows].T @ (y[row[rows], None] * W[rows])
-        pivot = np.diag(y[column[own]]) - Q[np.ix_(own, own)]
-        rest = np.flatnonzero(~own)
+        _add_gram(Q, np.sqrt(y[row[rows], None]) * W[rows])
         scaling = 1.0 / np.sqrt(y[column[own]])
-        try:
-            half = solve_triangular(
-                np.linalg.cholesky(pivot * np.outer(scaling, scaling)),
-                scaling[:, None] * Q[np.ix_(own, rest)],
-                lower=True,
-            )
-        except np.linalg.LinAlgError:
+        pivot = np.asfortranarray(np.eye(scaling.size) - Q[np.ix_(own, own)] * np.outer(scaling, scaling))
+        if not blas.cholesky(pivot):
             return starting_point(form) if given else None
-        Q[np.ix_(rest, rest)] += half.T @ half
+        above = scaling[:, None] * Q[own]
         Q[own] = 0.0
         Q[:, own] = 0.0
+        above[:, own] = 0.0
+        _add_gram(Q, above, pivot)
     theta = np.where(outputs, y, 1.0 / y)
     if not given and form.variables:
         theta = _away_from_the_boundary(form, theta)
@@ -93,6 +89,17 @@ def starting_point(form: TransposedForm, lam: Array | None = None) -> Array | No
         # scaling theta leaves A ≻ 0
         theta *= np.sqrt(np.sum(form.inverse / theta) / (form.linear @ theta)) if inputs.any() else 1e-12
     return theta
+
+
+def _add_gram(Q: Array, M: Array, L: Array | None = None) -> None:
+    """Q ← Q + MᵀM, or Q + (L⁻¹M)ᵀ(L⁻¹M), on the columns of M that are not zero."""
+    (used,) = np.nonzero(M.any(axis=0))
+    M = np.asfortranarray(M[:, used])
+    if L is not None:
+        M = solve_triangular(L, M, lower=True, overwrite_b=True, check_finite=False)
+    product = np.empty((used.size, used.size), order="F")
+    blas.gemm(1.0, M.T, M, 0.0, product)
+    Q[np.ix_(used, used)] += product
 
 
 def _away_from_the_boundary(form: TransposedForm, theta: Array) -> Array:
