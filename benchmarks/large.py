@@ -1,9 +1,11 @@
-"""Networks too large for any dense matrix: what is proven, how long it takes and how much memory, one process each.
+"""What the matrix-free solver proves in a given time, and with how much memory, one process each.
 
-    python benchmarks/large.py                   30,208 and 206,336 neurons
-    python benchmarks/large.py --seconds 60      time for the solver
+    python benchmarks/large.py                              all of them, and the table of benchmarks.md
+    python benchmarks/large.py --only cifar_deep_kw         one, in this process
+    python benchmarks/large.py --only NET.onnx --seconds 60
 
-The networks are convolutional, as for CIFAR-10, with seeded random weights.
+Networks of ../shared/data where that folder exists, and two that no dense matrix holds: convolutional, as for CIFAR-10,
+with seeded random weights. Seconds are those of `lipcert.bound`, with reading, proof and norm product, without imports.
 """
 
 from __future__ import annotations
@@ -12,13 +14,16 @@ import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import click
 import numpy as np
+from common import DOCS, ROOT, SHARED, renew
 
 from lipcert.bounds.api import bound
 from lipcert.graph.linear_maps import Convolution, Dense, LinearMap
 from lipcert.graph.nodes import Graph, GraphBuilder
+from lipcert.report.figures import upward
 
 # (channels out, kernel, stride) of the convolutions, then the widths of the dense layers
 SHAPES: dict[str, tuple[list[tuple[int, int, int]], list[int]]] = {
@@ -51,25 +56,70 @@ def _layer(builder: GraphBuilder, x: int, weights: LinearMap, channel: np.ndarra
     return builder.activation(builder.affine([x], [weights], bias), "relu", channel=channel)
 
 
-@click.command(help=__doc__, context_settings={"max_content_width": 120})
-@click.option("--seconds", default=300.0, show_default=True, help="For the solver.")
-@click.option("--only", type=click.Choice(list(SHAPES)), help="One network, in this process.")
-def main(seconds: float, only: str | None) -> None:
-    if only is None:
-        click.echo("| network | norm product | proven bound | method | seconds | peak memory |")
-        click.echo("|---|---|---|---|---|---|")
-        for shape in SHAPES:
-            subprocess.run([sys.executable, __file__, "--seconds", str(seconds), "--only", shape], check=True)
-        return
-    graph = network(only)
+# seconds for the solver
+RUNS = (
+    ("mnist-net_256x2", 1.0),
+    ("mnist-net_256x2", 2.0),
+    ("gcas", 10.0),
+    ("ACASXU_run2a_1_1_batch_2000", 10.0),
+    ("NN_rul_small_window_20", 10.0),
+    ("NN_rul_small_window_20", 40.0),
+    ("cifar_deep_kw", 10.0),
+    ("cifar_deep_kw", 25.0),
+    ("resnet_2b", 10.0),
+    ("resnet_2b", 30.0),
+    ("30,208 neurons", 120.0),
+    ("206,336 neurons", 60.0),
+)
+
+
+def source(name: str) -> Graph | Path | None:
+    """The network, or where its file is; None where there is none."""
+    if name in SHAPES:
+        return network(name)
+    path = SHARED / "onnx" / f"{name}.onnx"
+    return next((p for p in (path, Path(name)) if p.exists()), None)
+
+
+def row(name: str, seconds: float) -> str:
+    """One line of the table, measured in this process."""
+    model = source(name)
+    if model is None:
+        raise click.ClickException(f"there is no network {name}")
+    # what is imported on the way is imported here
+    bound(ROOT / "models" / "digits_relu.onnx", solver="matrix-free", lower=False, time_limit=0.1)
     started = time.perf_counter()
-    found = bound(graph, lower=False, time_limit=seconds)
+    found = bound(model, solver="matrix-free", lower=False, time_limit=seconds)
     spent = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    product = "–" if found.product is None else f"{found.product:.6g}"
-    click.echo(f"| {only} | {product} | {found.upper:.6g} | {found.method} | {spent:.0f} | {peak:.1f} GB |")
     for note in found.notes:
         click.echo(f"  {note}", err=True)
+    product = "–" if found.product is None else f"{found.product:.6g}"
+    return (
+        f"| {name} | {seconds:g} s | {product} | {upward(found.upper)} | {found.method} | {found.status.value} "
+        f"| {spent:.1f} | {peak:.1f} GB |"
+    )
+
+
+@click.command(help=__doc__, context_settings={"max_content_width": 120})
+@click.option("--seconds", default=60.0, show_default=True, help="For the solver, with --only.")
+@click.option("--only", help="One network, in this process.")
+@click.option("--page", type=click.Path(exists=True, path_type=Path), default=DOCS / "benchmarks.md")
+def main(seconds: float, only: str | None, page: Path) -> None:
+    if only is not None:
+        click.echo(row(only, seconds))
+        return
+    lines = [
+        "| network | limit | norm product | proven bound | method | ended by | seconds | peak memory |",
+        "|---" * 8 + "|",
+    ]
+    for name, limit in RUNS:
+        if name not in SHAPES and source(name) is None:
+            continue
+        command = [sys.executable, __file__, "--seconds", str(limit), "--only", name]
+        lines.append(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
+        click.echo(lines[-1])
+    renew("large.py", lines, page)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ PEERS = (
     "ECLipsE-Fast",
 )
 CHOSEN = (
-    "maxmin_mnist/l2_*.npz",
+    "maxmin_mnist/*.npz",
     "onnx/ACASXU*.onnx",
     "onnx/mnist-net*.onnx",
     "onnx/cartpole.onnx",
@@ -48,6 +48,7 @@ CHOSEN = (
     "onnx/lindex.onnx",
     "onnx/NN_rul*.onnx",
     "onnx/mlp_L5_W32.onnx",
+    "onnx/tllBench*.onnx",
 )
 """Of ../shared/data: what is small enough for the matrices of an interior-point method."""
 
