@@ -534,7 +534,19 @@ class TestProgress:
         path = tmp_path / "large.onnx"
         large(path)
         ours, theirs = os.openpty()
-        arguments = [sys.executable, "-m", "lipcert", "bound", str(path), "--time-limit", "2.5", "--no-lower", "--json"]
+        arguments = [
+            sys.executable,
+            "-m",
+            "lipcert",
+            "bound",
+            str(path),
+            "--time-limit",
+            "2.5",
+            "--no-lower",
+            "--solver",
+            "native",
+            "--json",
+        ]
         process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=theirs, text=True)
         os.close(theirs)
         shown = b""

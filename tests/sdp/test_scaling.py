@@ -170,7 +170,8 @@ def test_time_limit_and_progress():
     assert outcome.status is Status.TIME_LIMIT
     bounds = [step.bound for step in seen]
     assert bounds == sorted(bounds, reverse=True)
-    assert outcome.bound <= bounds[0] * (1 + 1e-6)
+    # points that a longer search refutes are taken back
+    assert outcome.bound <= bounds[0] * (1 + 1e-4)
     assert all(step.at_most == max(0.0, 0.5 - step.seconds) for step in seen)
 
 
