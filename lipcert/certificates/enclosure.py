@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lipcert.constraints.interconnection import apply_blocks
+from lipcert.constraints.interconnection import FloatArithmetic, apply_blocks
 from lipcert.errors import NotCertified
 from lipcert.graph.linear_maps import Index
 
@@ -73,6 +73,11 @@ class EnclosureArithmetic:
 
     def unit(self, rows: int, columns: int, at: int) -> Enclosure:
         return Enclosure(np.eye(rows, columns, at))
+
+    def placed(self, a: LinearMap, columns: int, at: int) -> Enclosure:
+        # copies of entries are exact
+        placed = FloatArithmetic().placed
+        return Enclosure(placed(a, columns, at), None if a.radius is None else placed(a.radius, columns, at))
 
     def zeros(self, rows: int, columns: int) -> Enclosure:
         return Enclosure(np.zeros((rows, columns)))

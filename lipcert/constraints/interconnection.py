@@ -6,6 +6,7 @@ so far. It is written over an `Arithmetic`, so that plain floating point and rig
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -35,6 +36,9 @@ class Arithmetic(Protocol[T]):
 
     def unit(self, rows: int, columns: int, at: int) -> T:
         """The identity of size `rows` in columns at … at + rows, zero elsewhere."""
+
+    def placed(self, a: LinearMap, columns: int, at: int) -> T:
+        """A in columns at, at + 1, … and zeros elsewhere."""
 
     def zeros(self, rows: int, columns: int) -> T:
         """The zero matrix."""
@@ -75,6 +79,11 @@ class FloatArithmetic:
 
     def unit(self, rows: int, columns: int, at: int) -> Array:
         return np.eye(rows, columns, at)
+
+    def placed(self, a: LinearMap, columns: int, at: int) -> Array:
+        out = np.zeros((a.shape[0], columns))
+        out[:, at : at + a.shape[1]] = a.to_dense()
+        return out
 
     def zeros(self, rows: int, columns: int) -> Array:
         return np.zeros((rows, columns))
@@ -197,13 +206,7 @@ def lower(graph: Graph, arithmetic: Any = None) -> Interconnection[Any]:
     ar = FloatArithmetic() if arithmetic is None else arithmetic
     inputs = graph.input_size
     run = _Run(ar, inputs)
-    at = 0
-    seeds = []
-    for i in graph.inputs:
-        seeds.append(ar.unit(graph.nodes[i].size, inputs, at))
-        at += graph.nodes[i].size
-    y = run.through(graph, seeds)
-    return run.finish(y)
+    return run.finish(run.through(graph))
 
 
 class _Run:
@@ -222,19 +225,25 @@ class _Run:
         self.groups = 0
         self.labels = 0
 
-    def through(self, graph: Graph, seeds: list[Any]) -> Any:
-        """Run the increments `seeds` of the inputs through the graph; the increment of its output."""
+    def through(self, graph: Graph) -> Any:
+        """Run the increments of the inputs, which are the first columns, through the graph; the increment of its output."""
         ar = self.ar
         steps = list(graph.walk())
         uses = Counter(parent for _, node in steps for parent in node.parents)
         uses[graph.output] += 1
-        seed = dict(zip(graph.inputs, seeds, strict=True))
+        starts = itertools.accumulate((graph.nodes[i].size for i in graph.inputs), initial=0)
+        start = dict(zip(graph.inputs, starts, strict=False))
+        direct = {p for _, node in steps if not isinstance(node, Affine) for p in node.parents} | {graph.output}
         value: dict[int, Any] = {}
         for position, node in steps:
             if isinstance(node, Input):
-                value[position] = seed[position]
+                if position in direct:
+                    value[position] = ar.unit(node.size, self.inputs, start[position])
             elif isinstance(node, Affine):
-                parts = [ar.apply(a, value[p]) for p, a in zip(node.parents, node.maps, strict=True)]
+                parts = [
+                    ar.placed(a, self.inputs, start[p]) if p in start else ar.apply(a, value[p])
+                    for p, a in zip(node.parents, node.maps, strict=True)
+                ]
                 width = max(ar.shape(part)[1] for part in parts)
                 total = ar.widen(parts[0], width)
                 for part in parts[1:]:
@@ -248,7 +257,7 @@ class _Run:
             for parent in node.parents:
                 uses[parent] -= 1
                 if not uses[parent]:
-                    del value[parent]
+                    value.pop(parent, None)
         return value[graph.output]
 
     def _activation(self, form: NormalForm, node: Activation, z: Any) -> Any:
@@ -279,12 +288,7 @@ class _Run:
         self.implicit = True
         state = node.size
         cell = _Run(ar, node.cell.input_size)
-        seeds, at = [], 0
-        for i in node.cell.inputs:
-            size = node.cell.nodes[i].size
-            seeds.append(ar.unit(size, cell.inputs, at))
-            at += size
-        following = ar.widen(cell.through(node.cell, seeds), cell.width)
+        following = ar.widen(cell.through(node.cell), cell.width)
         # s = (I − A)⁻¹ [B C] [p; v]
         solved = ar.solve(ar.columns(following, 0, state), ar.columns(following, state, cell.width))
         inner = cell.width - cell.inputs

@@ -37,6 +37,10 @@ class RationalArithmetic:
     def unit(self, rows, columns, at):
         return exact(np.eye(rows, columns, at)) if rows else fmpq_mat(0, columns)
 
+    def placed(self, a, columns, at):
+        # by a product, as everywhere else: what the other arithmetics copy must be the same
+        return self.apply(a, self.unit(a.shape[1], columns, at))
+
     def zeros(self, rows, columns):
         return fmpq_mat(rows, columns)
 
