@@ -16,7 +16,9 @@ from lipcert.graph import build as nn
 from lipcert.norms import Norm
 from lipcert.sdp.outcome import Outcome, Progress, SolverOptions, Status
 from lipcert.sdp.problem import Problem, compress_inputs, subproblems
-from lipcert.sdp.solvers.interior_point import solve
+from lipcert.sdp.solvers.interior_point import Search, solve
+from lipcert.sdp.solvers.start import starting_point
+from lipcert.sdp.solvers.transposed import reduced
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -297,6 +299,17 @@ def test_progress_hands_over_its_points_and_the_time_left() -> None:
         assert step.at_most == pytest.approx(100.0 - step.seconds)
         assert (step.left is None) == (step.gap >= 0.1)
     assert seen[-1][0].left == 0.0
+
+
+def test_a_gap_below_what_the_proof_loses_is_not_asked_for() -> None:
+    form, restore = reduced(problem_of(mlp(random_weights(4, [20, 40, 40, 40, 10]))))
+    theta = starting_point(form)
+
+    def enough(tolerance: float) -> float:
+        return Search(form, restore, theta, SolverOptions(tolerance), 0.0).enough
+
+    assert enough(1e-6) == 1e-6
+    assert 1e-13 < enough(1e-300) < 1e-11
 
 
 def test_start_from_given_multipliers() -> None:
