@@ -43,9 +43,7 @@ class Sweep:
 
 
 SWEEPS = {
-    "width": Sweep(
-        "4 layers, 784 inputs", "neurons a layer", (8, 16, 32, 64, 128, 256, 362, 512), 784, None, 4
-    ),
+    "width": Sweep("4 layers, 784 inputs", "neurons a layer", (8, 16, 32, 64, 128, 256, 362, 512), 784, None, 4),
     "depth": Sweep("32 neurons a layer, 784 inputs", "layers", (1, 2, 3, 4, 6, 8, 12, 16, 24), 784, 32, None),
     "inputs": Sweep("2 layers of 32 neurons", "inputs", (4, 16, 64, 256, 1024, 4096, 16384), None, 32, 2),
 }
