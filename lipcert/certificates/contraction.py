@@ -53,7 +53,7 @@ def _is_contraction(b: Enclosure) -> bool:
     # τ² rounded down: three roundings
     target = (1.0 - spread) ** 2 * (1.0 - 8.0 * UNIT)
     error = _gram_error(mid)
-    shifted = gram(mid if mid.shape[0] <= mid.shape[1] else mid.T)
+    shifted = smaller_gram(mid)
     np.negative(shifted, out=shifted)
     n = shifted.shape[0]
     diagonal = np.diag_indices(n)
@@ -90,6 +90,11 @@ def gram(a: Array) -> Array:
         part = a[top:, first == level]
         total[top:, top:] += _product(part)
     return total
+
+
+def smaller_gram(a: Array) -> Array:
+    """The smaller one of A Aᵀ and AᵀA, as `gram`."""
+    return gram(a if a.shape[0] <= a.shape[1] else a.T)
 
 
 def _product(a: Array) -> Array:

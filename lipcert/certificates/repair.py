@@ -24,7 +24,7 @@ from scipy.linalg import solve_triangular
 from scipy.linalg.lapack import dpotrf
 
 from lipcert.certificates.claims import LARGEST, SMALLEST, Case, Scaling, holds, scaled
-from lipcert.certificates.contraction import gram, loss, norm_bound
+from lipcert.certificates.contraction import gram, loss, norm_bound, smaller_gram
 from lipcert.certificates.enclosure import UNIT
 from lipcert.certificates.spectral import largest_eigenvalue
 from lipcert.threads import threads_for
@@ -187,7 +187,7 @@ def _least(system: Interconnection[Enclosure], case: Case, scaling: Scaling, sla
     if not np.isfinite(unit):
         return None
     half /= unit
-    top = largest_eigenvalue(gram(half.T if len(half) > len(half.T) else half))
+    top = largest_eigenvalue(smaller_gram(half))
     # where rounding outweighs the entries, their radius decides
     spread = 0.0 if b.rad is None else 4.0 * norm_bound(b.rad[:, channels:])
     return replace(scaling, m=np.clip(scaling.m * max(unit * np.sqrt(top), spread), SMALLEST * 2.0**80, LARGEST))

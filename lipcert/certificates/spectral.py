@@ -8,7 +8,7 @@ import numpy as np
 from scipy.linalg import blas
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
-from lipcert.certificates.contraction import gram, is_contraction, loss, norm_bound
+from lipcert.certificates.contraction import is_contraction, loss, norm_bound, smaller_gram
 from lipcert.certificates.enclosure import FLOOR, TINY, UNIT, Enclosure, gamma
 from lipcert.certificates.symbol import norm_by_symbol
 from lipcert.graph.linear_maps import Convolution, Diagonal, Index, LinearMap
@@ -70,7 +70,7 @@ def _dense(matrix: Array) -> float:
         return 0.0
     unit = 2.0 ** np.floor(np.log2(largest))
     matrix = matrix / unit
-    sigma = np.sqrt(largest_eigenvalue(gram(matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T)))
+    sigma = np.sqrt(largest_eigenvalue(smaller_gram(matrix)))
     proven = _smallest_proven(matrix, float(sigma))
     return float(np.nextafter((norm_bound(np.abs(matrix)) if proven is None else proven) * float(unit), np.inf))
 

@@ -84,7 +84,7 @@ def starting_point(form: TransposedForm, lam: Array | None = None) -> Array | No
         _add_gram(Q, above, pivot)
     theta = np.where(outputs, y, 1.0 / y)
     if not given and form.variables:
-        theta = _away_from_the_boundary(form, theta)
+        theta = _away_from_the_boundary(form, theta, [level for level, _ in layers])
     if outputs.any():
         # scaling theta leaves A ≻ 0
         theta *= np.sqrt(np.sum(form.inverse / theta) / (form.linear @ theta)) if inputs.any() else 1e-12
@@ -102,14 +102,15 @@ def _add_gram(Q: Array, M: Array, L: Array | None = None) -> None:
     Q[np.ix_(used, used)] += product
 
 
-def _away_from_the_boundary(form: TransposedForm, theta: Array) -> Array:
+def _away_from_the_boundary(form: TransposedForm, theta: Array, levels: list[IntArray]) -> Array:
     """theta with every level's part divided by a factor for each level behind it: the smallest that leaves enough room.
+
+    The levels come from the last to the first.
 
     This divides the blocks of B below the diagonal by the root of the factor or more, and nothing else.
     """
     depth = np.zeros(form.variables)
-    levels = _levels(form)[::-1]
-    for k, (level, _) in enumerate(levels):
+    for k, level in enumerate(levels):
         depth[level] = k + 1.0
     depth[form.inverse > 0] = len(levels) + 1.0
     depth[form.linear > 0] = 0.0
