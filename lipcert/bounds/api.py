@@ -238,7 +238,7 @@ def _prove(
     settled = False
     selected = selection.apply(graph)
     jobs: dict[str, Job] = {}
-    provers: dict[tuple[str, str], Prover] = {}
+    provers: dict[str, Prover] = {}
     started = time.perf_counter()
 
     def tell(done: int, total: int) -> None:
@@ -263,9 +263,9 @@ def _prove(
         value = method.value(job)
         if value is not None and _dense_size(job) > DENSE_LIMIT:
             return Proven(method.propose(job), None, value, job)
-        if (form, method.normal_form) not in provers:
-            provers[form, method.normal_form] = Prover(graph, selection, form, method.normal_form)
-        prover = provers[form, method.normal_form]
+        if form not in provers:
+            provers[form] = Prover(graph, selection, form)
+        prover = provers[form]
         if value is None:
             # before the solver works for nothing
             prover.require_memory(norm, output_norm)

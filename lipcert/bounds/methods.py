@@ -132,8 +132,6 @@ class Method:
         The multipliers for a job.
     form
         How the graph is prepared (see `lipcert.graph.prepare`), or None where the user chooses.
-    normal_form
-        Which normal form of the activations the multipliers belong to.
     value
         The bound that the method proves by itself, without multipliers, or None where it has none.
     """
@@ -144,7 +142,6 @@ class Method:
     propose: Callable[[Job], Proposal]
     refuses: Callable[[Job], str | None] = _applies
     form: str | None = None
-    normal_form: str = "default"
     value: Callable[[Job], float | None] = _no_value
 
 

@@ -5,22 +5,28 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lipcert.arrays import Array
-from lipcert.certificates.claims import Scaling
+from lipcert.certificates.claims import LEAST, Scaling
 from lipcert.errors import InvalidCertificate
 from lipcert.norms import Norm
 from lipcert.version import __version__
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 FORMAT = "lipcert certificate"
-VERSION = 1
+VERSION = 2
 MAX_BYTES = 256 * 2**20
+# with no more digits than a float64 has, so that nothing is rounded
+_HEXADECIMAL = re.compile(r"0x[01](\.[0-9a-f]{1,13})?p[+-]?[0-9]{1,4}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +43,6 @@ class Certificate:
         The bound.
     form
         How the graph is prepared: 'comparators' or 'blocks'.
-    normal_form
-        Which normal form the activations take: 'default', or 'published' for the ICLR 2024 constraints.
     graph
         SHA-256 of the network (hexadecimal), before selection and preparation.
     scalings
@@ -54,7 +58,6 @@ class Certificate:
     outputs: tuple[str, ...]
     value: float
     form: str
-    normal_form: str
     graph: str
     scalings: tuple[Scaling, ...]
     idealisations: tuple[str, ...] = ()
@@ -77,7 +80,7 @@ class Certificate:
                 "outputs": list(self.outputs),
                 "value": self.value.hex(),
             },
-            "network": {"sha256": self.graph, "form": self.form, "normal_form": self.normal_form},
+            "network": {"sha256": self.graph, "form": self.form},
             "scalings": [
                 {
                     "d": _encode(scaling.d),
@@ -120,81 +123,115 @@ class Certificate:
     @classmethod
     def from_json(cls, text: str, where: str = "certificate") -> Certificate:
         """Parse the text of a certificate file strictly: no field may be missing, unknown or of another type."""
-
-        def fail(reason: str) -> InvalidCertificate:
-            return InvalidCertificate(reason, where=where, advice="write it anew with lipcert bound --certificate")
-
-        try:
-            document = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
-        except (ValueError, RecursionError):
-            raise fail("is not valid JSON") from None
-
-        def fields(value: Any, names: dict[str, type | tuple[type, ...]], place: str) -> dict[str, Any]:
-            if not isinstance(value, dict):
-                raise fail(f"{place} is not an object")
-            if missing := sorted(names.keys() - value.keys()):
-                raise fail(f"{place} lacks {', '.join(missing)}")
-            if surplus := sorted(value.keys() - names.keys()):
-                raise fail(f"{place} has the unknown field {', '.join(map(repr, surplus))}")
-            for name, kind in names.items():
-                if not isinstance(value[name], kind) or isinstance(value[name], bool):
-                    raise fail(f"{place}: {name} has the wrong type")
-            return value
-
-        top = fields(
-            document,
-            {
-                "format": str,
-                "version": int,
-                "claim": dict,
-                "network": dict,
-                "scalings": list,
-                "idealisations": list,
-                "tool": str,
-            },
-            "the certificate",
-        )
+        read = _Reader(where)
+        top = read.fields(read.json(text), _TOP, "the certificate")
+        version = top["version"]
         if top["format"] != FORMAT:
-            raise fail(f"the format is {top['format']!r}, not {FORMAT!r}")
-        if top["version"] != VERSION:
-            raise fail(f"the version {top['version']} is not known to this lipcert")
-        claim = fields(
-            top["claim"], {"norm": str, "output_norm": str, "scope": str, "outputs": list, "value": str}, "claim"
-        )
-        network = fields(top["network"], {"sha256": str, "form": str, "normal_form": str}, "network")
+            raise read.fail(f"the format is {top['format']!r}, not {FORMAT!r}")
+        if version not in (1, VERSION):
+            raise read.fail(f"the version {version} is not known to this lipcert")
+        claim = read.fields(top["claim"], _CLAIM, "claim")
+        # version 1 had one more field, which could hold one value, and named the model's file in its idealisations
+        network = read.fields(top["network"], _NETWORK | ({"normal_form": str} if version == 1 else {}), "network")
+        if network.get("normal_form", "default") != "default":
+            raise read.fail(f"the normal form {network['normal_form']!r} is not known")
         if claim["scope"] != "global":
-            raise fail(f"the scope {claim['scope']!r} is not known")
+            raise read.fail(f"the scope {claim['scope']!r} is not known")
         norms = {str(norm): norm for norm in Norm}
         if claim["norm"] not in norms or claim["output_norm"] not in norms:
-            raise fail("a norm is not 1, 2 or inf")
+            raise read.fail("a norm is not 1, 2 or inf")
         for place, items in (("outputs", claim["outputs"]), ("idealisations", top["idealisations"])):
             if not all(isinstance(item, str) for item in items):
-                raise fail(f"{place} holds something that is not a text")
-        try:
-            value = float.fromhex(claim["value"])
-        except (ValueError, OverflowError):
-            raise fail("the claimed value is not a hexadecimal number") from None
-        if not 0.0 <= value < np.inf:
-            raise fail("the claimed value is not a nonnegative number")
-        scalings = []
-        for k, item in enumerate(top["scalings"]):
-            entry = fields(item, {"d": str, "m": str, "n": (str, type(None))}, f"scaling {k}")
-            arrays = {
-                name: None if v is None else _decode(v, fail, f"scaling {k}: {name}") for name, v in entry.items()
-            }
-            scalings.append(Scaling(**arrays))  # type: ignore[arg-type]
+                raise read.fail(f"{place} holds something that is not a text")
         return cls(
             norms[claim["norm"]],
             norms[claim["output_norm"]],
             tuple(claim["outputs"]),
-            value,
+            read.value(claim["value"]),
             network["form"],
-            network["normal_form"],
             network["sha256"],
-            tuple(scalings),
-            tuple(top["idealisations"]),
+            tuple(read.scaling(item, f"scaling {k}") for k, item in enumerate(top["scalings"])),
+            tuple(map(_without_file, top["idealisations"]) if version == 1 else top["idealisations"]),
             top["tool"].removeprefix("lipcert "),
         )
+
+
+_TOP: dict[str, type] = {
+    "format": str,
+    "version": int,
+    "claim": dict,
+    "network": dict,
+    "scalings": list,
+    "idealisations": list,
+    "tool": str,
+}
+_CLAIM: dict[str, type] = {"norm": str, "output_norm": str, "scope": str, "outputs": list, "value": str}
+_NETWORK: dict[str, type] = {"sha256": str, "form": str}
+
+
+class _Reader:
+    """The parts of a certificate file; each one fails with the place.
+
+    Parameters
+    ----------
+    where
+        The file.
+    """
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def fail(self, reason: str) -> InvalidCertificate:
+        return InvalidCertificate(reason, where=self.where, advice="write it anew with lipcert bound --certificate")
+
+    def json(self, text: str) -> Any:
+        try:
+            return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+        except (ValueError, RecursionError):
+            raise self.fail("is not valid JSON") from None
+
+    def fields(self, value: Any, names: Mapping[str, type | tuple[type, ...]], place: str) -> dict[str, Any]:
+        """An object with these fields and no others."""
+        if not isinstance(value, dict):
+            raise self.fail(f"{place} is not an object")
+        if missing := sorted(names.keys() - value.keys()):
+            raise self.fail(f"{place} lacks {', '.join(missing)}")
+        if surplus := sorted(value.keys() - names.keys()):
+            raise self.fail(f"{place} has the unknown field {', '.join(map(repr, surplus))}")
+        for name, kind in names.items():
+            if not isinstance(value[name], kind) or isinstance(value[name], bool):
+                raise self.fail(f"{place}: {name} has the wrong type")
+        return value
+
+    def value(self, text: str) -> float:
+        """A nonnegative number, exactly as it is written."""
+        if not _HEXADECIMAL.fullmatch(text):
+            raise self.fail("the claimed value is not a nonnegative number of the form 0x…p…")
+        try:
+            value = float.fromhex(text)
+        except OverflowError:
+            raise self.fail("the claimed value is beyond float64") from None
+        if value != 0.0 and value < LEAST:
+            raise self.fail("the claimed value is smaller than any that can be proven")
+        return value
+
+    def scaling(self, item: Any, place: str) -> Scaling:
+        entry = self.fields(item, {"d": str, "m": str, "n": (str, type(None))}, place)
+        d, m = (self.numbers(entry[name], f"{place}: {name}") for name in ("d", "m"))
+        return Scaling(d, m, None if entry["n"] is None else self.numbers(entry["n"], f"{place}: n"))
+
+    def numbers(self, text: str, place: str) -> Array:
+        """Positive float64 numbers."""
+        try:
+            raw = base64.b64decode(text, validate=True)
+        except ValueError:
+            raise self.fail(f"{place} is not base64") from None
+        if len(raw) % 8:
+            raise self.fail(f"{place} is not a list of 8-byte numbers")
+        x = np.frombuffer(raw, dtype="<f8").astype(np.float64)
+        if not np.isfinite(x).all() or (x <= 0.0).any():
+            raise self.fail(f"{place} holds a number that is not positive and finite")
+        return x
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -212,6 +249,11 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
+def _without_file(idealisation: str) -> str:
+    """'net.onnx, node 'n' (Mul): …' without the name of the file."""
+    return re.sub(r"^.*?, (?=node '.*' \([\w.]+\): )", "", idealisation)
+
+
 def _no_constant(name: str) -> float:
     raise ValueError(name)
 
@@ -226,16 +268,3 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _encode(x: Array) -> str:
     """Base64 of little-endian float64: compact and exact."""
     return base64.b64encode(np.ascontiguousarray(x, dtype="<f8").tobytes()).decode()
-
-
-def _decode(text: str, fail: Any, place: str) -> Array:
-    try:
-        raw = base64.b64decode(text, validate=True)
-    except ValueError:
-        raise fail(f"{place} is not base64") from None
-    if len(raw) % 8:
-        raise fail(f"{place} is not a list of 8-byte numbers")
-    x = np.frombuffer(raw, dtype="<f8").astype(np.float64)
-    if not np.isfinite(x).all() or (x <= 0.0).any():
-        raise fail(f"{place} holds a number that is not positive and finite")
-    return x

@@ -47,7 +47,7 @@ class Prover:
         The network, not prepared.
     selection
         The outputs that the bounds are about.
-    form, normal_form
+    form
         As in `Certificate`.
 
     Examples
@@ -67,12 +67,10 @@ class Prover:
         graph: Graph,
         selection: Selection | None = None,
         form: str = "comparators",
-        normal_form: str = "default",
     ) -> None:
         self.graph = graph
         self.selection = selection or Selection()
         self.form = form
-        self.normal_form = normal_form
 
     @cached_property
     def prepared(self) -> Graph:
@@ -82,7 +80,7 @@ class Prover:
     @cached_property
     def blocks(self) -> BlockSystem | None:
         """The network by blocks, where the proof by blocks applies to it."""
-        return by_blocks(self.prepared, self.normal_form)
+        return BlockSystem.of(self.prepared)
 
     @cached_property
     def large(self) -> bool:
@@ -180,7 +178,6 @@ class Prover:
             self.selection.labels,
             max((scaling.value() for scaling in scalings), default=0.0),
             self.form,
-            self.normal_form,
             self.graph.fingerprint.hex(),
             tuple(scalings),
             self.graph.idealisations,
@@ -199,11 +196,6 @@ def require_dense(prepared: Graph) -> None:
     """Raise where the matrices of the dense proof do not fit into memory: seven of the size of [R; Y] at its peak."""
     m = prepared.output_size
     require(56 * (rows(prepared) + m) * (channels(prepared) + prepared.input_size), "the dense proof")
-
-
-def by_blocks(prepared: Graph, normal_form: str) -> BlockSystem | None:
-    """The network by blocks where such a proof applies to it, else None."""
-    return BlockSystem.of(prepared) if normal_form == "default" else None
 
 
 def is_large(prepared: Graph) -> bool:

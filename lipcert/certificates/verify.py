@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lipcert.certificates.block_cholesky import BlockSystem
 from lipcert.certificates.certificate import Certificate
 from lipcert.certificates.claims import cases, holds
-from lipcert.certificates.prover import by_blocks, enclose, is_large, require_dense
+from lipcert.certificates.prover import enclose, is_large, require_dense
 from lipcert.errors import CertificateRejected, InvalidRequest, NotCertified
 from lipcert.graph.prepare import FORMS, prepare
 from lipcert.graph.selection import Selection
@@ -79,7 +80,7 @@ def verify(certificate: Certificate | str | Path, graph: Graph) -> Verdict:
         raise reject("it was made for another network")
     if c.idealisations != graph.idealisations:
         raise reject("it states other idealisations than the model has")
-    if c.form not in FORMS or c.normal_form not in ("default", "published"):
+    if c.form not in FORMS:
         raise reject("it names a form of the network that is not known")
     if c.outputs and c.output_norm is not Norm.LINF:
         raise reject("selected outputs are bounded one by one, so its output norm must be inf")
@@ -97,7 +98,7 @@ def verify(certificate: Certificate | str | Path, graph: Graph) -> Verdict:
     def holds_by_blocks() -> bool:
         if (c.norm, c.output_norm) != (Norm.L2, Norm.L2) or len(c.scalings) != 1:
             return False
-        blocks = by_blocks(prepared, c.normal_form)
+        blocks = BlockSystem.of(prepared)
         if blocks is None:
             return False
         require_match(0, c.scalings[0], (blocks.groups, 1, None))

@@ -148,7 +148,8 @@ class State:
     idealisations: list[str] = field(default_factory=list)
 
     def idealise(self, text: str) -> None:
-        """Note, once, where the graph differs from the file."""
+        """Note, once, where the graph differs from the file, whose name does not matter."""
+        text = text.removeprefix(f"{self.file}, ")
         if text not in self.idealisations:
             self.idealisations.append(text)
 

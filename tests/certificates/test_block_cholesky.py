@@ -85,7 +85,7 @@ def test_agrees_with_the_dense_proof_on_any_scaling() -> None:
         m = optimum * (1 + 10.0 ** rng.uniform(-4, -0.5))
         scaling = Scaling(np.sqrt(lam), np.array([m]))
         certificate = Certificate(
-            Norm.L2, Norm.L2, (), scaling.value(), "comparators", "default", graph.fingerprint.hex(), (scaling,)
+            Norm.L2, Norm.L2, (), scaling.value(), "comparators", graph.fingerprint.hex(), (scaling,)
         )
         try:
             verify(certificate, graph)

@@ -337,6 +337,13 @@ def test_softplus_with_a_threshold_on_a_sum(tmp_path, beta, threshold):
     assert jump == pytest.approx(np.log1p(np.exp(-threshold)) / np.float32(beta), rel=0.05)
 
 
+def test_idealisations_do_not_depend_on_the_name_of_the_file(tmp_path):
+    path = softplus_of_a_sum(tmp_path, 1.0, 20.0)
+    first = load(path).idealisations
+    assert first
+    assert load(path.rename(tmp_path / "other.onnx")).idealisations == first
+
+
 @pytest.mark.parametrize(("threshold", "branch"), [(5.0, "h"), (20.0, "scaled"), (20.0, "x")])
 def test_softplus_with_a_threshold_that_jumps_is_refused(tmp_path, threshold, branch):
     with pytest.raises(UnsupportedModel, match="jump"):
