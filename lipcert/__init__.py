@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from lipcert.importer.from_torch import from_torch
     from lipcert.importer.load import load
     from lipcert.importer.writer import save
+    from lipcert.regions import Ball, Box, everywhere
     from lipcert.report.html import save_report
 
 # imported on first use, so that `import lipcert` stays quick
@@ -58,6 +59,9 @@ _HOME = {
     "from_torch": "importer.from_torch",
     "save": "importer.writer",
     "save_report": "report.html",
+    "Ball": "regions",
+    "Box": "regions",
+    "everywhere": "regions",
     "LipcertError": "errors",
     "InvalidModel": "errors",
     "UnsupportedModel": "errors",
@@ -71,7 +75,9 @@ _HOME = {
 }
 
 __all__ = [
+    "Ball",
     "Bound",
+    "Box",
     "Certificate",
     "CertificateRejected",
     "Comparison",
@@ -91,6 +97,7 @@ __all__ = [
     "__version__",
     "bound",
     "compare",
+    "everywhere",
     "from_torch",
     "load",
     "lower_bound",

@@ -10,13 +10,13 @@ import numpy as np
 from lipcert.activations import balls
 from lipcert.activations.record import ActivationRecord, NormalForm, Parameters
 from lipcert.activations.sorting import helmert, mean_matrix, mean_slope, normal_form
+from lipcert.rounding import UNIT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lipcert.arrays import Array
 
-_UNIT = 2.0**-53
 _TINY = np.finfo(np.float64).tiny
 
 
@@ -58,7 +58,7 @@ class Householder(ActivationRecord):
         product = 0.5 * u[:, :, None] * c[:, None, :]
         K = np.eye(block) - product
         # one rounding of the product, one of the difference, the sum of both rounded up
-        radius = 2.0 * _UNIT * (np.abs(product) + np.abs(K)) + _TINY
+        radius = 2.0 * UNIT * (np.abs(product) + np.abs(K)) + _TINY
         group = np.zeros(1, dtype=np.int64)
         return NormalForm(K, 0.5 * u[:, :, None], c[:, None, :], group, group, K_radius=radius)
 
@@ -72,7 +72,7 @@ class Householder(ActivationRecord):
         delta = 0.5 * (skew**2).sum(axis=(1, 2))
         norm = 0.5 * (np.sqrt(delta + t**2) + np.sqrt(delta + (2.0 - t) ** 2))
         # the rounding errors of t and of each entry of `skew` are below this times the unit roundoff
-        rounding = (block + 8) * (1.0 + np.linalg.norm(u, axis=1) * np.linalg.norm(c, axis=1)) * _UNIT
+        rounding = (block + 8) * (1.0 + np.linalg.norm(u, axis=1) * np.linalg.norm(c, axis=1)) * UNIT
         bound = (norm + 8.0 * rounding).max()
         # NaN after an overflow says nothing, and max would drop it
         return float(max(1.0, bound)) if np.isfinite(bound) else np.inf

@@ -14,6 +14,7 @@ import numpy as np
 from lipcert.activations.blocks import Householder
 from lipcert.activations.record import NormalForm, Parameters
 from lipcert.activations.sorting import Sort, helmert
+from lipcert.rounding import UNIT
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array
@@ -58,7 +59,7 @@ class PublishedHouseholder(Householder):
         along, product = _outer(v, v), 0.5 * _outer(u, c)
         K, N = along - product, np.eye(block) - along
         # relative errors: v (block + 4)/2 + 1 roundings an entry, |v| ≤ 1; a product, a difference
-        spread = np.full_like(along, (2 * block + 16) * 2.0**-53)
+        spread = np.full_like(along, (2 * block + 16) * UNIT)
         spread_k = spread + 2.0**-51 * np.abs(product)
         if block == 1:
             group = np.zeros(1, dtype=np.int64)

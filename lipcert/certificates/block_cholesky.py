@@ -22,8 +22,8 @@ from scipy.linalg import blas, lapack
 
 from lipcert.certificates.claims import Scaling
 from lipcert.certificates.contraction import cholesky_room
-from lipcert.certificates.enclosure import TINY, UNIT, gamma
 from lipcert.graph.nodes import Activation, Affine, Input
+from lipcert.rounding import TINY, UNIT, gamma
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

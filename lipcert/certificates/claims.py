@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lipcert.certificates.contraction import is_contraction
-from lipcert.certificates.enclosure import TINY, UNIT, Enclosure, gamma
+from lipcert.certificates.enclosure import Enclosure
 from lipcert.norms import Norm
+from lipcert.rounding import TINY, UNIT, gamma
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,8 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import blas, lapack
 
-from lipcert.certificates.enclosure import TINY, UNIT, Enclosure, gamma
+from lipcert.certificates.enclosure import Enclosure
+from lipcert.rounding import TINY, UNIT, gamma
 from lipcert.threads import threads_for
 
 if TYPE_CHECKING:

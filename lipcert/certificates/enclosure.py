@@ -18,26 +18,11 @@ import numpy as np
 from lipcert.constraints.interconnection import FloatArithmetic, apply_blocks
 from lipcert.errors import NotCertified
 from lipcert.graph.linear_maps import Index
+from lipcert.rounding import FLOOR, TINY, gamma
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array
     from lipcert.graph.linear_maps import LinearMap
-
-UNIT = 2.0**-53
-# each covers 2⁻¹⁰²² times more operations than one entry can take
-FLOOR = 2.0**-990
-TINY = 2.0**-960
-
-
-def gamma(k: int) -> float:
-    """An upper bound on γ_k = k u/(1 − k u).
-
-    Examples
-    --------
-    >>> gamma(1) >= 2.0**-53
-    True
-    """
-    return (k * UNIT) / (1.0 - k * UNIT) * (1.0 + 4.0 * UNIT)
 
 
 def _inflation(k: int) -> float:

@@ -25,8 +25,8 @@ from scipy.linalg.lapack import dpotrf
 
 from lipcert.certificates.claims import LARGEST, SMALLEST, Case, Scaling, holds, scaled
 from lipcert.certificates.contraction import gram, loss, norm_bound, smaller_gram
-from lipcert.certificates.enclosure import UNIT
 from lipcert.certificates.spectral import largest_eigenvalue
+from lipcert.rounding import UNIT
 from lipcert.threads import threads_for
 
 if TYPE_CHECKING:

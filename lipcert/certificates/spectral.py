@@ -9,9 +9,10 @@ from scipy.linalg import blas
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
 from lipcert.certificates.contraction import is_contraction, loss, norm_bound, smaller_gram
-from lipcert.certificates.enclosure import FLOOR, TINY, UNIT, Enclosure, gamma
+from lipcert.certificates.enclosure import Enclosure
 from lipcert.certificates.symbol import norm_by_symbol
 from lipcert.graph.linear_maps import Convolution, Diagonal, Index, LinearMap
+from lipcert.rounding import FLOOR, TINY, UNIT, gamma
 from lipcert.threads import threads_for
 
 if TYPE_CHECKING:

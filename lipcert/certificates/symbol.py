@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lipcert.certificates.contraction import is_contraction
-from lipcert.certificates.enclosure import FLOOR, Enclosure, gamma
+from lipcert.certificates.enclosure import Enclosure
+from lipcert.rounding import FLOOR, gamma
 
 if TYPE_CHECKING:
     from lipcert.arrays import ComplexArray

@@ -13,8 +13,7 @@ from lipcert.errors import LipcertError
 from lipcert.graph.linear_maps import Convolution, Dense, Diagonal, Index, LinearMap, Sparse, identity
 from lipcert.graph.nodes import Affine
 from lipcert.importer.registry import Context, Deferred, Tensor, Value, handles
-
-UNIT = 2.0**-53
+from lipcert.rounding import UNIT
 
 # entries above which a matrix on many rows is written as a convolution
 _TRIPLETS = 2**20

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lipcert.certificates.contraction import is_contraction, norm_bound
-from lipcert.certificates.enclosure import Enclosure, EnclosureArithmetic, gamma
+from lipcert.certificates.enclosure import Enclosure, EnclosureArithmetic
 from lipcert.errors import NotCertified
 from lipcert.graph.linear_maps import Dense
+from lipcert.rounding import gamma
 
 SEEDS = st.integers(0, 2**32 - 1)
 
