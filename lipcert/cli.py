@@ -146,8 +146,9 @@ FILE = click.Path(path_type=Path)
 
 
 def model_argument(command: F) -> F:
-    """MODEL and --output: the file, and which output of it is meant."""
-    option = click.option("--output", metavar="NAME", help="The output that is meant, where MODEL has several.")
+    """MODEL and --to: the file, and which output of it is meant."""
+    option = click.option("--to", "--output", "output", metavar="TENSOR",
+                          help="The output, or a value inside, that is meant; the rest is left out.")  # fmt: skip
     return click.argument("model", type=FILE)(option(command))
 
 

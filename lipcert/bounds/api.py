@@ -202,7 +202,7 @@ def bound(
         certificate=certificate,
         each=each,
         trace=tuple(trace),
-        notes=proven.notes,
+        notes=(*graph.notes, *proven.notes),
         proposed=proposal.claim,
         witness=max(found, key=lambda item: item.value) if found else None,
         model=name,

@@ -140,6 +140,8 @@ class Graph:
         Statements on where the graph differs from the file it was read from, one line each.
     source
         Where it was read from (a file name), for messages.
+    notes
+        What else there is to say of how it was read, one line each.
     """
 
     nodes: tuple[Node, ...]
@@ -147,6 +149,7 @@ class Graph:
     output: int
     idealisations: tuple[str, ...] = ()
     source: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for position, node in enumerate(self.nodes):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from lipcert.graph.nodes import Graph, GraphBuilder
 from lipcert.importer.activations import materialise, settle
 from lipcert.importer.check import compare
 from lipcert.importer.fixed_point import calls
-from lipcert.importer.normalise import normalise
+from lipcert.importer.normalise import cut, normalise
 from lipcert.importer.reader import read
 from lipcert.importer.registry import LARGEST_SIGNAL, Deferred, Equation, State, Tensor, Value
 from lipcert.importer.walk import contradictions, run
@@ -33,7 +35,8 @@ def load(path: str | Path, *, output: str | None = None, check: bool = True) -> 
     path
         The file. External data must lie in its folder.
     output
-        Name of the output, where the model has several.
+        Name of the output, where the model has several, or of any value inside: what it does not need is left out before
+        anything of it is looked at.
     check
         Whether to compare the result with ONNX Runtime on random inputs.
 
@@ -55,7 +58,8 @@ def load(path: str | Path, *, output: str | None = None, check: bool = True) -> 
     with contradictions(name):
         graph, equations = _imported(model, name, chosen)
         if check:
-            compare(path, graph, equations, chosen)
+            note = compare(path, graph, equations, chosen)
+            graph = replace(graph, notes=(note,)) if note else graph
     return graph
 
 
@@ -65,6 +69,7 @@ def from_model(model: onnx.ModelProto, name: str, *, output: str | None = None) 
 
 
 def _imported(model: onnx.ModelProto, name: str, chosen: str) -> tuple[Graph, list[Equation]]:
+    cut(model, chosen)
     model, opset, functions = normalise(model, name)
     builder = GraphBuilder()
     state = State(builder, name, opset, calls(functions))
@@ -98,16 +103,21 @@ def _output(model: onnx.ModelProto, name: str, wanted: str | None) -> str:
     if not names:
         raise InvalidModel("it has no outputs", where=name, advice="export the model again")
     if wanted is not None:
-        if wanted not in names:
+        inside = [value for node in model.graph.node for value in node.output if value]
+        if wanted not in names and wanted not in inside:
+            close = get_close_matches(wanted, inside, 3)
+            similar = f"; values inside with a like name are {', '.join(map(repr, close))}" if close else ""
             raise InvalidRequest(
-                f"it has no output {wanted!r}", where=name, advice=f"its outputs are {', '.join(map(repr, names))}"
+                f"it has no output {wanted!r}",
+                where=name,
+                advice=f"its outputs are {', '.join(map(repr, names))}{similar}",
             )
         return wanted
     if len(names) > 1:
         raise UnsupportedModel(
             f"it has {len(names)} outputs ({', '.join(map(repr, names))})",
             where=name,
-            advice="choose one with load(path, output=…) or --output",
+            advice="choose one with --to NAME, or load(path, output=NAME); what it does not need is left out first",
         )
     return names[0]
 

@@ -1,4 +1,4 @@
-"""Order before the walk: sorted nodes, no initialisers among the inputs, functions inlined."""
+"""Order before the walk: what the output needs, sorted, no initialisers among the inputs, functions inlined."""
 
 from __future__ import annotations
 
@@ -42,6 +42,65 @@ def normalise(model: onnx.ModelProto, file: str) -> tuple[onnx.ModelProto, int, 
                 advice="export with standard operators only, or write it as a model-local function",
             )
     return model, opset_of(model.opset_import, file), functions
+
+
+def cut(model: onnx.ModelProto, output: str) -> bool:
+    """Keep only what the value `output` needs, which becomes the only output; whether anything was left out."""
+    graph = model.graph
+    producers: dict[str, list[int]] = {}
+    for k, node in enumerate(graph.node):
+        for name in filter(None, node.output):
+            producers.setdefault(name, []).append(k)
+    kept: set[int] = set()
+    read = {output}
+    waiting = [output]
+    while waiting:
+        for k in producers.get(waiting.pop(), []):
+            if k not in kept:
+                kept.add(k)
+                fresh = _reads(graph.node[k]) - read
+                read |= fresh
+                waiting += fresh
+    constants = {t.name for t in graph.initializer} | {t.values.name for t in graph.sparse_initializer}
+    inputs = [i for i in graph.input if i.name in read]
+    if all(i.name in constants for i in inputs):
+        inputs += [i for i in graph.input if i.name not in constants][:1]
+    infos = [o for o in graph.output if o.name == output][:1] or [onnx.ValueInfoProto(name=output)]
+    parts: list[tuple[Any, list[Any]]] = [
+        (graph.node, [graph.node[k] for k in sorted(kept)]),
+        (graph.input, inputs),
+        (graph.output, infos),
+        (graph.initializer, [t for t in graph.initializer if t.name in read]),
+        (graph.sparse_initializer, [t for t in graph.sparse_initializer if t.values.name in read]),
+        (model.functions, _called(model, [graph.node[k] for k in kept])),
+    ]
+    smaller = [(held, wanted) for held, wanted in parts if len(held) != len(wanted)]
+    if graph.output[0].name != output and len(graph.output) == 1:
+        smaller.append((graph.output, infos))
+    for held, wanted in smaller:
+        copies = [type(item)() for item in wanted]
+        for copy, item in zip(copies, wanted, strict=True):
+            copy.CopyFrom(item)
+        del held[:]
+        held.extend(copies)
+    return bool(smaller)
+
+
+def _called(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> list[onnx.FunctionProto]:
+    """The functions that the nodes call, by way of others too; implicit layers are kept as they are."""
+    own = {(f.domain, f.name): f for f in model.functions}
+    called = {key for key in own if key[0] in LIPCERT_DOMAINS}
+    waiting = [*nodes, *(node for key in called for node in own[key].node)]
+    while waiting:
+        node = waiting.pop()
+        for attribute in node.attribute:
+            for sub in (attribute.g, *attribute.graphs) if attribute.type in (5, 10) else ():
+                waiting += sub.node
+        key = (node.domain, node.op_type)
+        if key in own and key not in called:
+            called.add(key)
+            waiting += own[key].node
+    return [f for key, f in own.items() if key in called]
 
 
 def opset_of(imports: Iterable[onnx.OperatorSetIdProto], where: str) -> int:

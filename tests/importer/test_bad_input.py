@@ -146,12 +146,14 @@ def test_inputs_and_outputs(mlp: onnx.ModelProto, tmp_path: Path) -> None:
     path = changed(two, tmp_path)
     assert "'y', 'a'" in refused(path, "2 outputs", UnsupportedModel)
     assert load(path, output="a").output_size == 6
-    assert "'y', 'a'" in refused(path, "no output 'z'", InvalidRequest, output="z")
+    assert "'y', 'a'" in refused(path, "no output 'q'", InvalidRequest, output="q")
     none = onnx.ModelProto.FromString(mlp.SerializeToString())
     del none.graph.output[:]
     refused(changed(none, tmp_path), "no outputs")
     more = onnx.ModelProto.FromString(mlp.SerializeToString())
-    more.graph.input.append(helper.make_tensor_value_info("u", TensorProto.FLOAT, [1, 4]))
+    more.graph.input.append(helper.make_tensor_value_info("u", TensorProto.FLOAT, [1, 3]))
+    more.graph.node.append(helper.make_node("Add", ["y", "u"], ["s"]))
+    more.graph.output[0].name = "s"
     assert "'x', 'u'" in refused(changed(more, tmp_path), "2 inputs", UnsupportedModel)
     closed = onnx.ModelProto.FromString(mlp.SerializeToString())
     del closed.graph.input[:]
