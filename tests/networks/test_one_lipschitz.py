@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from orthogonal import orthogonal, reflections
 from sampling import steepest, steepest_chord
 
 import lipcert
@@ -27,15 +28,6 @@ def assert_one(graph, rng, slack=1e-5):
     assert bound <= 1.0 + slack
     assert bound >= max(steepest(graph, 50, rng), steepest_chord(graph, 500, rng)) * (1.0 - 1e-12)
     return bound
-
-
-def orthogonal(n, rng):
-    return np.linalg.qr(rng.standard_normal((n, n)))[0]
-
-
-def reflections(groups, size, rng):
-    v = rng.standard_normal((groups, size))
-    return nn.householder(v / np.linalg.norm(v, axis=1, keepdims=True))
 
 
 ISOMETRIES = {

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from orthogonal import chain, isometry
 
 from lipcert.constraints.interconnection import lower
 from lipcert.constraints.multipliers import Tie
 from lipcert.graph import build as nn
+from lipcert.graph.prepare import prepare
 from lipcert.norms import Norm
 from lipcert.sdp.outcome import Outcome, Progress, SolverOptions, Status
-from lipcert.sdp.problem import Problem, compress_inputs, subproblems
+from lipcert.sdp.problem import Problem, balanced, compress_inputs, subproblems
+from lipcert.sdp.solvers import interior_point
 from lipcert.sdp.solvers.interior_point import Search, solve
 from lipcert.sdp.solvers.start import starting_point
 from lipcert.sdp.solvers.transposed import reduced
@@ -407,3 +411,43 @@ def test_deep_residual_networks_with_equal_outputs_do_not_stall(seed):
     assert outcome.status is Status.OPTIMAL
     assert outcome.gap <= 1e-8
     assert outcome.iterations <= 60
+
+
+ISOMETRIES = [
+    ("MaxMin", 8, 20),
+    ("MaxMin", 16, 20),
+    ("Householder", 16, 20),
+    ("Householder(5)", 10, 4),
+    ("GroupSort(4)", 8, 8),
+    ("GroupSort(4)", 16, 8),
+    ("GroupSort(5)", 10, 4),
+    ("GroupSort(6)", 12, 4),
+    ("GroupSort(8)", 16, 8),
+    ("abs", 8, 20),
+]
+
+
+def solved(graph: Graph) -> Outcome:
+    system, balance = balanced(lower(prepare(graph)))
+    outcome = solve(compress_inputs(next(subproblems(system, Norm.L2, Norm.L2))), SolverOptions())
+    return replace(outcome, bound=balance.bound(outcome.bound))
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "depth", "scale"),
+    [*((*case, 1.0) for case in ISOMETRIES), *(("MaxMin", 8, 20, s) for s in (0.97, 1.05))],
+)
+def test_isometries_are_solved_as_fast_as_random_networks(name: str, width: int, depth: int, scale: float) -> None:
+    outcome = solved(chain(name, width, depth, 0, scale))
+    assert outcome.status is Status.OPTIMAL
+    assert scale**depth * (1 - 1e-9) <= outcome.bound <= scale**depth * (1 + 1e-8)
+    random = random_weights(0, [width] * (depth + 1) + [3], 0.7)
+    usual = solved(mlp(random, isometry(name, width, np.random.default_rng(0))))
+    assert outcome.iterations <= 2 * usual.iterations
+
+
+def test_a_stall_has_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interior_point, "LEAST_STEP", 2.0)
+    outcome = solve(problem_of(mlp(random_weights(0, [5, 8, 3]))), SolverOptions())
+    assert outcome.status is Status.STALLED
+    assert "no step longer than" in outcome.message

@@ -13,12 +13,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import cho_solve, eigh, eigh_tridiagonal, solve_triangular
+from scipy.linalg import eigh, eigh_tridiagonal, solve_triangular
 from scipy.linalg.blas import dsymv, dtrsv
 
 from lipcert.sdp.outcome import Outcome, SolverOptions, Status
 from lipcert.sdp.solvers import blas
 from lipcert.sdp.solvers.iterate import Iterate, Structure, schur_complement
+from lipcert.sdp.solvers.newton import NewtonSystem
 from lipcert.sdp.solvers.start import starting_point
 from lipcert.sdp.solvers.transposed import Restoration, TransposedForm, reduced
 from lipcert.threads import threads_for
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from lipcert.arrays import Array
     from lipcert.sdp.problem import Problem
 
-    Hessian = tuple[Array, Array]
-
 ITERATION_LIMIT = 100
 DIRECT = 128
 """Rows of A up to which all eigenvalues are cheaper than the steps of Lanczos for one."""
@@ -40,6 +39,10 @@ PREDICTED = 0.1
 """Relative accuracy of the step lengths of the predictor, which only choose sigma."""
 LAG = 0.1
 """tau may run ahead of the primal infeasibility by this factor."""
+LEAST_STEP = 1e-6
+"""Where neither X nor theta moves as far as this, relative to the direction, the search ends."""
+IDLE = 30
+"""So do as many iterations in which neither the gap nor the objective falls by a tenth."""
 SMALL = 400
 """Rows of A, and"""
 WIDE = 1200
@@ -126,6 +129,7 @@ def _solve(problem: Problem, options: SolverOptions) -> Outcome:
         search.iterations,
         time.perf_counter() - clock,
         gram=None if search.X is None else restore.gram(form, search.theta, search.X),
+        message=search.reason,
     )
 
 
@@ -186,7 +190,7 @@ class Search:
         self.iterations = 0
         self.X: Array | None = None
         self.theta = theta
-        self.homogeneous = not form.linear.any()
+        self.reason = ""
         # the proof loses about u·rows·columns (THEORY.md 6): a smaller gap would not be seen in the proven bound
         self.enough = max(options.tolerance, 0.5 * np.finfo(float).eps * form.W.size)
 
@@ -195,7 +199,7 @@ class Search:
         form, structure = self.form, self.structure
         point = Iterate(structure)
         if not point.move(self.theta):
-            return Status.STALLED
+            return self.stalled("the start lies on the boundary of the feasible set")
         self.X = X = self.initial_gram(point)
         p, n = form.size, form.variables
         N = point.B.shape[1]
@@ -207,12 +211,12 @@ class Search:
         XB, dX = shared[:, :N], shared[:, :p]
         np.copyto(LX, X)
         if not blas.cholesky(LX):
-            return Status.STALLED
+            return self.stalled("the Gram matrix of the start is singular to working precision")
         idle = 0
         while True:
             structure.times(X, point.B, XB)
             image = structure.image_of_product(np.diag(X), point.B, XB)
-            gradient, hessian = self.objective(point.theta)
+            gradient = form.linear * point.theta - form.inverse / point.theta
             gap, value = self.gap, form.objective(self.best)
             tau = self.measure(point, X, XB, gradient, image)
             idle = 0 if self.gap < 0.9 * gap or form.objective(self.best) < 0.9 * value else idle + 1
@@ -221,39 +225,39 @@ class Search:
             if status is not None:
                 return status
             if not tau > 0.0:
-                return Status.STALLED
+                return self.stalled("what is left of the complementarity is rounding")
             schur_complement(point, X, XB, schur)
-            if not factor(schur, hessian):
-                return Status.STALLED
+            newton = NewtonSystem.of(schur, *self.hessian(point.theta))
+            if newton is None:
+                return self.stalled("the Schur complement is singular to working precision")
 
             # predictor, towards tau = 0: dX = −X − X dA S, symmetrised
-            delta = cho_solve((schur, True), -gradient, check_finite=False)
+            delta = newton.solve(-gradient)
             point.inverse_times_derivative(delta, SdA)
             blas.gemm(1.0, SdA, X, 0.0, affine)
             symmetric_direction(affine, X)
             if not (np.isfinite(delta).all() and np.isfinite(np.sum(affine))):
-                return Status.STALLED
+                return self.stalled("the predictor overflows")
             primal, dual = self.step_lengths(point, LX, delta, affine, PREDICTED)
-            sigma = self.centring(tau, delta, gradient, hessian, image, min(1.0, primal), min(1.0, dual))
+            sigma = self.centring(tau, delta, gradient, newton, image, min(1.0, primal), min(1.0, dual))
 
             # corrector: dX = sigma tau S − X − (X dA + dX_a dA_a) S, symmetrised
             blas.gemm(1.0, SdA, affine, 0.0, dX)
             target = sigma * tau * point.image - structure.image(dX, point.B)
-            delta = cho_solve((schur, True), target - gradient, check_finite=False)
+            delta = newton.solve(target - gradient)
             point.inverse_times_derivative(delta, SdA)
             blas.gemm(1.0, SdA, X, 1.0, dX)
             symmetric_direction(dX, X, sigma * tau, point.S)
             if not (np.isfinite(delta).all() and np.isfinite(np.sum(dX))):
-                return Status.STALLED
+                return self.stalled("the corrector overflows")
             primal, dual = self.step_lengths(point, LX, delta, dX)
             damping = 0.7 + 0.29 * min(1.0, primal, dual)
 
             if not self.advance(point, X, LX, delta, dX, min(1.0, damping * primal), min(1.0, damping * dual)):
-                return Status.STALLED
-            if self.homogeneous:
-                stretch = form.objective(point.theta) / form.objective(self.theta)
-                X *= stretch**2
-                LX *= stretch
+                return self.stalled(f"no step longer than {LEAST_STEP:g} stays inside the feasible set")
+            stretch = (form.objective(point.theta) / form.objective(self.theta)) ** newton.kappa
+            X *= stretch**2
+            LX *= stretch
             self.theta = point.theta
             self.iterations += 1
 
@@ -262,17 +266,16 @@ class Search:
         inputs = self.form.inverse > 0
         return point.S * (np.sum(self.form.inverse / point.theta) / -np.sum(point.image[inputs]))
 
-    def objective(self, theta: Array) -> tuple[Array, Hessian]:
-        """Gradient and Hessian diag(c) − u uᵀ, as (c, u), in delta = dtheta/theta.
+    def hessian(self, theta: Array) -> tuple[Array, Array]:
+        """The Hessian diag(c) − u uᵀ of the objective, as (c, u), in delta = dtheta/theta.
 
         Without linear part the harmonic mean 1/f of f = Σ inverse/theta is maximised in place of minimising f: it is
         concave, and linear along rays, so that Newton's method needs no small steps far from the optimum. The
-        derivatives are those of −f₀²/f at f₀ = f, which rescales X whenever f changes.
+        derivatives are those of −f₀²/f at f₀ = f, which rescales X whenever f changes. `NewtonSystem` takes what it bears.
         """
         inverse = self.form.inverse / theta
-        gradient = self.form.linear * theta - inverse
-        u = inverse * np.sqrt(2.0 / inverse.sum()) if self.homogeneous else np.zeros_like(inverse)
-        return gradient, (2.0 * inverse, u)
+        u = np.zeros_like(inverse) if self.form.linear.any() else inverse * np.sqrt(2.0 / inverse.sum())
+        return 2.0 * inverse, u
 
     def measure(self, point: Iterate, X: Array, XB: Array, gradient: Array, image: Array) -> float:
         """Update `best` and `gap`; returns tau = ⟨X, A⟩/size."""
@@ -315,7 +318,12 @@ class Search:
             return Status.ITERATION_LIMIT
         if self.options.time_limit is not None and seconds + pace > self.options.time_limit:
             return Status.TIME_LIMIT
-        return Status.STALLED if idle > 30 else None
+        return self.stalled(f"the last {IDLE} iterations gained less than a tenth") if idle > IDLE else None
+
+    def stalled(self, reason: str) -> Status:
+        """The status, with a reason for the report."""
+        self.reason = f"{reason} (iteration {self.iterations})"
+        return Status.STALLED
 
     def step_lengths(
         self, point: Iterate, LX: Array, delta: Array, dX: Array, accuracy: float = 0.01
@@ -344,7 +352,7 @@ class Search:
         tau: float,
         delta: Array,
         gradient: Array,
-        hessian: Hessian,
+        newton: NewtonSystem,
         image: Array,
         primal: float,
         dual: float,
@@ -354,9 +362,8 @@ class Search:
         With a tau that runs ahead of the infeasibility the iterates would end at the boundary. ⟨X, dA⟩ = F*(X)ᵀ delta;
         dX = −X − X dA S gives ⟨dX, A⟩ = −⟨X, A⟩ − ⟨X, dA⟩ and ⟨dX, dA⟩ = −⟨X, dA⟩ − deltaᵀ O delta.
         """
-        curvature, u = hessian
         slope = image @ delta
-        quadratic = -(gradient @ delta) - curvature @ delta**2 + (u @ delta) ** 2
+        quadratic = -(gradient @ delta) - newton.quadratic(delta)
         change = primal * (-tau * self.form.size - slope) + dual * slope + primal * dual * (-slope - quadratic)
         ratio = float(np.clip(1.0 + change / (tau * self.form.size), 1e-6, 1.0))
         infeasibility = float(np.abs(gradient - image).sum()) / (tau * self.form.size)
@@ -375,7 +382,7 @@ class Search:
             primal = 0.7 * primal if primal > 1e-9 else 0.0
         dX *= primal
         while True:
-            if max(primal, dual) < 1e-6:
+            if max(primal, dual) < LEAST_STEP:
                 return False
             if point.move(theta * (1.0 + dual * delta)):
                 break
@@ -396,19 +403,3 @@ def symmetric_direction(M: Array, X: Array, centre: float = 0.0, S: Array | None
     if S is not None:
         for k in range(S.shape[0]):
             M[:, k] += centre * S[:, k]
-
-
-def factor(schur: Array, hessian: Hessian) -> bool:
-    """Overwrite the Schur complement by the Cholesky factor of it and the objective's Hessian; False where that fails."""
-    curvature, u = hessian
-    diagonal = np.einsum("ii->i", schur)
-    (curved,) = np.nonzero(u)
-    schur[np.ix_(curved, curved)] -= np.outer(u[curved], u[curved])
-    scale = diagonal + curvature
-    for shift in (0.0, 1e-15, 1e-13, 1e-11):
-        diagonal[:] = scale * (1.0 + shift)
-        if blas.cholesky(schur):
-            return True
-        # the other triangle still has the matrix
-        blas.mirror(schur.T)
-    return False
