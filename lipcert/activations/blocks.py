@@ -9,7 +9,7 @@ import numpy as np
 
 from lipcert.activations import balls
 from lipcert.activations.record import ActivationRecord, NormalForm, Parameters
-from lipcert.activations.sorting import helmert, mean_matrix, mean_slope, normal_form
+from lipcert.activations.sorting import Maximum, helmert, mean_matrix, mean_slope, normal_form
 from lipcert.rounding import UNIT
 
 if TYPE_CHECKING:
@@ -156,6 +156,45 @@ class LogSoftmax(ActivationRecord):
         return _counted(blocks, f"log-softmax over {block}")
 
 
+class LogSumExp(ActivationRecord):
+    """log Σe^z of a block: Δw = pᵀΔz with p in the simplex, as of a maximum, whose normal form serves."""
+
+    name = "log_sum_exp"
+    source = "the gradient of log Σe^z lies in the simplex, as that of a maximum; THEORY.md 2"
+
+    def output_size(self, block: int) -> int:
+        return 1
+
+    def value(self, z: Array, parameters: Parameters) -> Array:
+        top = z.max(axis=1, keepdims=True)
+        return np.asarray(top + np.log(np.exp(z - top).sum(axis=1, keepdims=True)))
+
+    def jvp(self, z: Array, tangent: Array, parameters: Parameters) -> Array:
+        return np.asarray((self._weights(z) * tangent).sum(axis=1, keepdims=True))
+
+    def vjp(self, z: Array, cotangent: Array, parameters: Parameters) -> Array:
+        return self._weights(z) * cotangent
+
+    def ball(self, z: Sequence[Any], parameters: Parameters) -> list[Any]:
+        # the exponents are smallest against the largest number
+        top = max(range(len(z)), key=lambda k: float(balls.head(z[k]).mid()))
+        rest = sum(((y - z[top]).exp() for k, y in enumerate(z) if k != top), start=0 * z[top])
+        return [z[top] + (1 + rest).log()]
+
+    def normal_form(self, block: int, parameters: Parameters) -> NormalForm:
+        return Maximum().normal_form(block, parameters)
+
+    def lipschitz(self, block: int, parameters: Parameters) -> float:
+        return 1.0
+
+    def describe(self, blocks: int, block: int) -> str:
+        return _counted(blocks, f"log-sum-exp over {block}")
+
+    def _weights(self, z: Array) -> Array:
+        e = np.exp(z - z.max(axis=1, keepdims=True))
+        return e / e.sum(axis=1, keepdims=True)
+
+
 class Nonexpansive(ActivationRecord):
     """Any block with ‖Δw‖ ≤ ‖Δz‖: K = 0, P = I, Q = I, one group."""
 
@@ -210,4 +249,4 @@ def _counted(blocks: int, what: str) -> str:
     return what if blocks == 1 else f"{blocks} × {what}"
 
 
-RECORDS = (Householder(), Softmax(), LogSoftmax(), EuclideanNorm())
+RECORDS = (Householder(), Softmax(), LogSoftmax(), LogSumExp(), EuclideanNorm())

@@ -1,6 +1,17 @@
 """ONNX in and out. Nothing else in the package knows ONNX."""
 
-from lipcert.importer import activations, linear, movement, recurrent, refusals  # noqa: F401  (they register their handlers)
+from lipcert.importer import (  # noqa: F401  (they register their handlers)
+    activations,
+    classical,
+    linear,
+    movement,
+    ordering,
+    quantised,
+    recurrent,
+    reductions,
+    refusals,
+    sequences,
+)
 from lipcert.importer.load import from_model, load
 from lipcert.importer.registry import supported_operators
 from lipcert.importer.writer import save

@@ -11,9 +11,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from lipcert.errors import InvalidRequest, UnsupportedModel
-from lipcert.graph.linear_maps import Index
+from lipcert.graph.linear_maps import Index, Sparse
 from lipcert.graph.nodes import Activation, GraphBuilder
 from lipcert.graph.windows import pooling_windows
 from lipcert.importer.elementwise import Elementwise, resolve
@@ -186,7 +187,7 @@ def _axes(ctx: Context, rank: int) -> tuple[int, ...] | None:
     return tuple(sorted({int(a) % rank for a in given.ravel()}))
 
 
-def _reduced(ctx: Context) -> tuple[Tensor, IntArray, tuple[int, ...]] | None:
+def reduced(ctx: Context) -> tuple[Tensor, IntArray, tuple[int, ...]] | None:
     """The input, the positions that each output reduces (outputs, k), and the shape of the output."""
     x = ctx.tensor(0)
     rank = len(x.shape)
@@ -203,7 +204,7 @@ def _reduced(ctx: Context) -> tuple[Tensor, IntArray, tuple[int, ...]] | None:
 @handles("ReduceMax", "ReduceMin")
 def _reduce_extremum(ctx: Context) -> Value:
     """Over any axes; over two numbers together they are MaxMin."""
-    found = _reduced(ctx)
+    found = reduced(ctx)
     if found is None:
         return ctx.tensor(0)
     x, windows, shape = found
@@ -213,7 +214,7 @@ def _reduce_extremum(ctx: Context) -> Value:
 @handles("ReduceL2")
 def _reduce_l2(ctx: Context) -> Value:
     """The Euclidean norm over any axes, a 1-Lipschitz block."""
-    found = _reduced(ctx)
+    found = reduced(ctx)
     if found is None:
         return ctx.activation(ctx.tensor(0), "abs")
     x, windows, shape = found
@@ -363,10 +364,11 @@ def _top_k(ctx: Context) -> Sequence[Value]:
         index = np.arange(windows.shape[0])[:, None] * g + place
         sorted_last = ctx.index(Tensor(sort, (x.size,), x.dtype), index.reshape(shape))
     back = np.moveaxis(np.arange(sorted_last.size, dtype=np.int64).reshape(shape), -1, axis)
-    return [ctx.index(sorted_last, back), _indices(ctx, back.shape)]
+    values = ctx.index(sorted_last, back)
+    return [values, replace(indices(ctx, back.shape), operands=(x, values), attributes={"axis": axis})]
 
 
-def _indices(ctx: Context, shape: Sequence[int]) -> Deferred:
+def indices(ctx: Context, shape: Sequence[int]) -> Deferred:
     """The second output of TopK and MaxPool: refused where it is used."""
     return Deferred("Indices", (), {}, tuple(shape), np.dtype(np.int64), ctx.where)
 
@@ -428,7 +430,7 @@ def _pooled(
     images = int(np.prod(x.shape[:2]))
     windows = (np.arange(images)[:, None, None] * int(np.prod(size)) + window).reshape(-1, window.shape[1])
     shape = (*x.shape[:2], *size_out)
-    return [_extremum(ctx, x, windows, shape, largest=True, pairs=False), _indices(ctx, shape)]
+    return [_extremum(ctx, x, windows, shape, largest=True, pairs=False), indices(ctx, shape)]
 
 
 # ---- deferred elementwise operations
@@ -459,10 +461,13 @@ for _op, _text in {
     _deferring(_op, _text)
 
 
-@handles("Floor", "Ceil", "Round", "Equal", "And", "Or", "Xor", "IsNaN", "IsInf", "Mod")
+@handles("Floor", "Ceil", "Round", "Equal", "And", "Or", "Xor", "Mod")
 def _jumps(ctx: Context) -> Value:
     """Refused: it jumps."""
-    raise ctx.unsupported(f"the op {ctx.node.op_type} jumps, so the network has no Lipschitz constant", _JUMP)
+    raise ctx.unsupported(
+        f"the op {ctx.node.op_type} jumps, and a jump that reaches the output leaves no Lipschitz constant",
+        f"bound the value before it with --to, or {_JUMP}",
+    )
 
 
 def materialise(value: Deferred, state: State) -> Tensor:
@@ -477,8 +482,18 @@ def materialise(value: Deferred, state: State) -> Tensor:
     """
     result = _Expression(state).evaluate(value)
     if isinstance(result, np.ndarray):
-        raise UnsupportedModel("an elementwise expression is constant", where=value.where)
+        return constant(np.broadcast_to(result, value.shape), state)
     return Tensor(result, value.shape, value.dtype)
+
+
+def constant(value: np.ndarray, state: State) -> Tensor:
+    """A constant as a signal: zero times the input, and a bias."""
+    if not np.isfinite(value.astype(np.float64)).all():
+        raise UnsupportedModel("a constant is not finite", where=state.file, advice="check the weights")
+    first = state.builder.inputs[0]
+    nothing = Sparse(sp.csr_array((value.size, state.builder.nodes[first].size)))
+    position = state.builder.affine([first], [nothing], value.astype(np.float64).ravel())
+    return Tensor(position, value.shape, np.dtype(np.float32))
 
 
 def settle(graph: Graph, state: State) -> Graph:
@@ -499,6 +514,9 @@ def _engine(state: State) -> Elementwise:
     return Elementwise(state.builder, state.idealise)
 
 
+_WITHOUT_RULE = ("its positions of the largest numbers are used, which jump",), ("a sequence is used as a tensor",)
+
+
 class _Expression:
     """Evaluates one deferred expression: every value as a node, or as a constant array."""
 
@@ -515,7 +533,7 @@ class _Expression:
             return value.position
         if id(value) not in self.known:
             if value.op not in _RULES:
-                raise UnsupportedModel(f"the result of {value.op} depends on the input in jumps", where=value.where)
+                raise UnsupportedModel(*_WITHOUT_RULE[value.op == "Sequence"], where=value.where)
             operands = [self._spread(operand, value.shape) for operand in value.operands]
             channel = _channel(value.shape)
             self.known[id(value)] = _RULES[value.op](self.engine, value, operands, channel)
@@ -597,7 +615,7 @@ def _where_rule(engine: Elementwise, value: Deferred, operands: Operands, channe
         # a constant mask selects
         keep = (mask != 0).astype(np.float64)
         parts = [
-            keep_one * part if isinstance(part, np.ndarray) else engine.scaled(part, keep_one)
+            _selected(part, keep_one, value) if isinstance(part, np.ndarray) else engine.scaled(part, keep_one)
             for keep_one, part in ((keep, a), (1.0 - keep, b))
         ]
         return _sum_rule(1.0)(engine, value, list(parts), channel)
@@ -611,6 +629,14 @@ def _where_rule(engine: Elementwise, value: Deferred, operands: Operands, channe
     else:
         gated = engine.product(mask, difference, channel, value.where)
     return _sum_rule(1.0)(engine, value, [b, gated], channel)
+
+
+def _selected(part: Array, keep: Array, value: Deferred) -> Array:
+    """A constant where it is selected, else zero; a guard may hold an infinity that is never selected."""
+    chosen = np.where(keep != 0, part, 0.0)
+    if not np.isfinite(chosen).all():
+        raise UnsupportedModel("it selects a number that is not finite", where=value.where)
+    return chosen
 
 
 def _unary_rule(method: Callable[[Elementwise, int, Any, str], int | Array]) -> Rule:

@@ -242,7 +242,9 @@ class Elementwise:
             power = self._power_product(first, second, name)
             if power is not None:
                 return power
-        return self.unproven("product", (a, b), "a product of two signals has no bounded slope", name)
+        return self.unproven(
+            "product", (a, b), "a product of two signals has no bounded slope that is known here", name
+        )
 
     def _known_product(self, a: int, b: int, channel: IntArray | None, name: str) -> int | None:
         """a·b for a = α·x and b = γ·f(δ·x + ε) + ζ, where the table knows the product."""
@@ -353,7 +355,9 @@ class Elementwise:
             sine = self._argument(lanes, "sin")
             if sine is not None:
                 return self.scaled(self.apply("sin_squared", self._node(sine[1]), channel, name), sine[2] ** 2)
-        return self.unproven("power", (a,), f"x to the power {exponent:g} has no bounded slope", name, exponent)
+        return self.unproven(
+            "power", (a,), f"x to the power {exponent:g} has no bounded slope on all numbers", name, exponent
+        )
 
     def sqrt(self, a: int, channel: IntArray | None, name: str) -> int:
         """√a: √(κ·x² + c) with κ, c > 0 is known."""
@@ -386,7 +390,45 @@ class Elementwise:
         if term is not None and whole and isinstance(softmax, Activation) and softmax.kind == "softmax":
             out = self.builder.activation(softmax.parent, "log_softmax", softmax.block, name=name)
             return self.gather(out, term[1])
+        found = self._log_sum_exp(a, name)
+        if found is not None:
+            return found
         return self.unproven("log", (a,), "the slope of a logarithm is unbounded at zero", name)
+
+    def _log_sum_exp(self, a: int, name: str) -> int | None:
+        """log Σ_j e^(x_j + c) = c + log Σ_j e^(x_j), with a part c that is common to the sum, such as −max x."""
+        lanes = resolve(self.builder, a)
+        term = lanes.single()
+        node: Any = self.builder.nodes[term[0]] if term is not None else None
+        plain = term is not None and not lanes.shift.any() and (term[2] == 1.0).all()
+        if term is None or not plain or not isinstance(node, Affine) or node.bias is not None or len(node.maps) != 1:
+            return None
+        exponential: Any = self._of(node.parents[0], "exp")
+        matrix = node.maps[0].to_sparse()
+        counts = np.diff(matrix.indptr)
+        if (
+            exponential is None
+            or node.maps[0].radius is not None
+            or not (matrix.data == 1.0).all()
+            or (counts != max(counts[0], 1)).any()
+        ):
+            return None
+        windows = matrix.indices.astype(np.int64).reshape(-1, counts[0])
+        x = resolve(self.builder, exponential.parents[0])
+        common: list[tuple[int, IntArray, Array]] = []
+        own: list[tuple[int, IntArray, Array]] = []
+        for p, index, scale in x.terms:
+            i, s = index[windows], scale[windows]
+            shared = counts[0] > 1 and (i == i[:, :1]).all() and (s == s[:, :1]).all()
+            (common if shared else own).append((p, index, scale))
+        if not own:
+            return None
+        inside = self._node(_taken(Lanes(tuple(own), x.shift, x.rounded), windows.ravel()))
+        result = self.builder.activation(inside, "log_sum_exp", int(counts[0]), name=name)
+        if common:
+            outside = Lanes(tuple(common), np.zeros(x.size), x.rounded)
+            result = self.added(result, self._node(_taken(outside, windows[:, 0])))
+        return self.gather(result, term[1])
 
     def quotient(self, a: int, b: int, channel: IntArray | None, name: str) -> int:
         """a/b: x/(c + |x|) and x/(1 + e^(−x)) are known."""
@@ -407,7 +449,7 @@ class Elementwise:
                 return self.scaled(softsign, alpha / (bottom.shift * s))
             if node.kind == "exp" and (bottom.shift == 1.0).all() and (gamma == 1.0).all():
                 return self.scaled(self.apply("silu", base, channel, name, beta=-x[2]), alpha)
-        return self.unproven("quotient", (a, b), "division by a signal has no bounded slope", name)
+        return self.unproven("quotient", (a, b), "division by a signal has no bounded slope that is known here", name)
 
     def reciprocal(self, a: int, numerator: Array | float, channel: IntArray | None, name: str) -> int:
         """constant/a: 1/(1 + e^x) is known."""
@@ -416,7 +458,7 @@ class Elementwise:
         if found is not None and (lanes.shift == 1.0).all() and (found[2] == 1.0).all():
             x = self.scaled(self._node(found[1]), -1.0)
             return self.scaled(self.apply("sigmoid", x, channel, name), numerator)
-        return self.unproven("quotient", (a,), "division by a signal has no bounded slope", name)
+        return self.unproven("quotient", (a,), "division by a signal has no bounded slope that is known here", name)
 
     # ---- switches
 
@@ -492,8 +534,8 @@ class Elementwise:
                 raise UnsupportedModel(
                     left.reason,
                     where=left.name or graph.source,
-                    advice="lipcert needs a global slope bound of every activation; replace it by a continuous "
-                    "function of bounded slope",
+                    advice="lipcert needs a slope bound on all numbers; replace it by a continuous function of "
+                    "bounded slope, or bound the part before it with --to",
                 )
         return recognise(_pruned(settled))
 

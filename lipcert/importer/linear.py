@@ -153,8 +153,8 @@ def matmul(ctx: Context) -> Tensor:
 
 def _bilinear(ctx: Context) -> LipcertError:
     return ctx.unsupported(
-        "a product of two signals has unbounded slope, so no global Lipschitz constant exists",
-        "bound the parts before it, or use a local method",
+        "it is a product of two signals, for which there is no proven treatment here",
+        "bound the part before it with --to",
     )
 
 
@@ -460,6 +460,11 @@ def cumsum(ctx: Context) -> Tensor:
 @handles("BatchNormalization")
 def batch_normalization(ctx: Context) -> Tensor:
     """Batch normalisation in inference mode, its scale s/√(var + ε) enclosed."""
+    if any(not isinstance(ctx.value(k), np.ndarray) for k in (3, 4)):
+        raise ctx.unsupported(
+            "it normalises by the statistics of the batch at hand, because the layer keeps none (track_running_stats=False)",
+            "train it with running statistics, or use a fixed scale",
+        )
     if ctx.attribute("training_mode", 0) or len([name for name in ctx.node.output if name]) > 1:
         raise ctx.unsupported("it is in training mode", "export the model in evaluation mode")
     x = ctx.tensor(0)

@@ -11,7 +11,7 @@ import onnx
 
 from lipcert.errors import InvalidModel, InvalidRequest, UnsupportedModel
 from lipcert.graph.nodes import Graph, GraphBuilder
-from lipcert.importer.activations import materialise, settle
+from lipcert.importer.activations import constant, materialise, settle
 from lipcert.importer.check import compare
 from lipcert.importer.fixed_point import calls
 from lipcert.importer.normalise import cut, normalise
@@ -93,7 +93,7 @@ def _imported(model: onnx.ModelProto, name: str, chosen: str) -> tuple[Graph, li
     if result is None:
         raise InvalidModel(f"its output {chosen!r} is never computed", where=name)
     if isinstance(result, np.ndarray):
-        raise UnsupportedModel(f"its output {chosen!r} does not depend on the input", where=name)
+        result = constant(result, state)
     last = materialise(result, state) if isinstance(result, Deferred) else result
     return settle(builder.finish(last.position, state.idealisations, name), state), state.equations
 
@@ -128,8 +128,11 @@ def _shape(info: onnx.ValueInfoProto, name: str) -> tuple[tuple[int, ...], np.dt
     if not info.type.HasField("tensor_type") or not tensor.HasField("shape"):
         raise UnsupportedModel(f"its input {info.name!r} has no shape", where=name, advice="export it with a shape")
     if tensor.elem_type not in _FLOATS:
+        kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
         raise UnsupportedModel(
-            f"its input {info.name!r} is not of a floating-point type", where=name, advice="a bound needs real inputs"
+            f"its input {info.name!r} is of the type {kind}, whose numbers do not change continuously",
+            where=name,
+            advice="export it with a float32 input, the image as real numbers or the tokens after their embedding",
         )
     shape = tuple(d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else 1 for d in tensor.shape.dim)
     size = float(np.prod([float(s) for s in shape]))

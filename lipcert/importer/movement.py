@@ -19,7 +19,6 @@ MOVEMENT = (
     *(
         "Split",
         "Gather",
-        "GatherElements",
         "GatherND",
         "DepthToSpace",
         "SpaceToDepth",

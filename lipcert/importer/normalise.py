@@ -15,6 +15,8 @@ OLDEST = 6
 
 LIPCERT_DOMAINS = ("lipcert.fixedpoint", "lipcert.cell")
 
+ONNX_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
+
 Functions = dict[tuple[str, str], onnx.FunctionProto]
 
 
@@ -35,7 +37,7 @@ def normalise(model: onnx.ModelProto, file: str) -> tuple[onnx.ModelProto, int, 
     del model.graph.input[:]
     model.graph.input.extend(inputs)
     for node in model.graph.node:
-        if node.domain not in ("", "ai.onnx", *LIPCERT_DOMAINS):
+        if node.domain not in (*ONNX_DOMAINS, *LIPCERT_DOMAINS):
             raise UnsupportedModel(
                 f"the op {node.domain}.{node.op_type} is not part of ONNX",
                 where=f"{file}, node {node.name!r}",

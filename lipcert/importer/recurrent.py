@@ -36,17 +36,17 @@ _ACTIVATIONS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-def _node(ctx: Context, op: str, *inputs: Value, **attributes: Any) -> Value:
+def evaluated(ctx: Context, op: str, *inputs: Value, **attributes: Any) -> Value:
     """The first result of a node of the default domain on values."""
     names = [f"x{k}" for k in range(len(inputs))]
     node = helper.make_node(op, names, ["y"], name=ctx.node.name, **attributes)
     return step(node, replace(ctx.state, opset=_OPSET), dict(zip(names, inputs, strict=True)))[0]
 
 
-def _stack(ctx: Context, values: Sequence[Value], axis: int) -> Value:
+def stacked(ctx: Context, values: Sequence[Value], axis: int) -> Value:
     """The values along a new axis."""
-    parts = [_node(ctx, "Unsqueeze", value, np.array([axis])) for value in values]
-    return _node(ctx, "Concat", *parts, axis=axis)
+    parts = [evaluated(ctx, "Unsqueeze", value, np.array([axis])) for value in values]
+    return evaluated(ctx, "Concat", *parts, axis=axis)
 
 
 @handles("RNN")
@@ -61,15 +61,15 @@ def rnn(ctx: Context) -> list[Value]:
     if ctx.attribute("clip") is not None:
         raise ctx.unsupported("it clips its cells", "export it without the attribute clip")
     _limited(ctx, length)
-    inputs = [_node(ctx, "Gather", x, np.array(t), axis=1 if axis else 0) for t in range(length)]
+    inputs = [evaluated(ctx, "Gather", x, np.array(t), axis=1 if axis else 0) for t in range(length)]
     states: list[list[Value]] = []
     for d, activation in enumerate(_activations(ctx, 2 if direction == "bidirectional" else 1)):
         backwards = direction == "reverse" or d == 1
         chain = _unrolled(ctx, inputs[::-1] if backwards else inputs, d, axis, activation)
         states.append(chain[::-1] if backwards else chain)
     last = [chain[0] if direction == "reverse" or d == 1 else chain[-1] for d, chain in enumerate(states)]
-    sequence = [_stack(ctx, together, axis) for together in zip(*states, strict=True)]
-    return [_stack(ctx, sequence, axis), _stack(ctx, last, axis)]
+    sequence = [stacked(ctx, together, axis) for together in zip(*states, strict=True)]
+    return [stacked(ctx, sequence, axis), stacked(ctx, last, axis)]
 
 
 def _activations(ctx: Context, directions: int) -> list[tuple[str, dict[str, float]]]:
@@ -94,14 +94,14 @@ def _unrolled(
     hidden = R.shape[0]
     # float64 holds the sum of two float32 numbers of like size
     bias = ctx.constant(3)[d].astype(np.float64).reshape(2, hidden).sum(axis=0) if ctx.has(3) else np.zeros(hidden)
-    state: Value | None = _node(ctx, "Gather", ctx.value(5), np.array(d), axis=axis) if ctx.has(5) else None
+    state: Value | None = evaluated(ctx, "Gather", ctx.value(5), np.array(d), axis=axis) if ctx.has(5) else None
     op, attributes = activation
     states: list[Value] = []
     for x in inputs:
-        drive = _node(ctx, "MatMul", x, W)
+        drive = evaluated(ctx, "MatMul", x, W)
         if state is not None:
-            drive = _node(ctx, "Add", drive, _node(ctx, "MatMul", state, R))
-        state = _node(ctx, op, _node(ctx, "Add", drive, bias), **attributes)
+            drive = evaluated(ctx, "Add", drive, evaluated(ctx, "MatMul", state, R))
+        state = evaluated(ctx, op, evaluated(ctx, "Add", drive, bias), **attributes)
         states.append(state)
     return states
 
@@ -109,7 +109,7 @@ def _unrolled(
 @handles("Loop")
 def loop(ctx: Context) -> list[Value]:
     """Unrolled where the trip count is constant and no early exit depends on the input."""
-    body = _subgraph(ctx, "body")
+    body = subgraph(ctx, "body")
     if not ctx.has(0) or not isinstance(ctx.value(0), np.ndarray):
         raise ctx.unsupported("its trip count is not constant", _IMPLICIT)
     trips = int(np.asarray(ctx.value(0)).ravel()[0])
@@ -126,14 +126,14 @@ def loop(ctx: Context) -> list[Value]:
         _limited(ctx, k)
         values = dict(ctx.scope)
         values |= dict(zip(names, (np.array(k), np.array(goes_on), *carried), strict=True))
-        results = _results(ctx, body, values)
+        results = branch_results(ctx, body, values)
         goes_on = _condition(ctx, results[0])
         carried = results[1 : 1 + count]
         for scan, value in zip(scans, results[1 + count :], strict=True):
             scan.append(value)
     if not all(scans):
         raise ctx.unsupported("it runs zero times but gives a list", "remove it from the model")
-    return [*carried, *(_stack(ctx, scan, 0) for scan in scans)]
+    return [*carried, *(stacked(ctx, scan, 0) for scan in scans)]
 
 
 @handles("If")
@@ -142,18 +142,18 @@ def if_(ctx: Context) -> list[Value]:
     condition = ctx.value(0)
     if not isinstance(condition, np.ndarray):
         raise ctx.unsupported("it branches on the network's input", "export both branches with Where")
-    branch = _subgraph(ctx, "then_branch" if bool(condition.ravel()[0]) else "else_branch")
-    return _results(ctx, branch, dict(ctx.scope))
+    branch = subgraph(ctx, "then_branch" if bool(condition.ravel()[0]) else "else_branch")
+    return branch_results(ctx, branch, dict(ctx.scope))
 
 
-def _subgraph(ctx: Context, name: str) -> onnx.GraphProto:
+def subgraph(ctx: Context, name: str) -> onnx.GraphProto:
     graph = onnx.GraphProto()
     graph.CopyFrom(ctx.attribute(name))
     sort(graph, ctx.where, outer=set(ctx.scope))
     return graph
 
 
-def _results(ctx: Context, graph: onnx.GraphProto, values: dict[str, Value]) -> list[Value]:
+def branch_results(ctx: Context, graph: onnx.GraphProto, values: dict[str, Value]) -> list[Value]:
     run(graph, ctx.state, values)
     missing = next((o.name for o in graph.output if o.name not in values), None)
     if missing is not None:

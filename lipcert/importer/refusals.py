@@ -14,28 +14,50 @@ _NORMALISATION = (
 
 @handles(*_NORMALISATION)
 def normalisation(ctx: Context) -> NoReturn:
-    """Refused: it divides by a scale that depends on the signal."""
+    """Refused: it divides by a scale that depends on the signal, for which there is no proven treatment here."""
     raise ctx.unsupported(
-        "it divides by a scale that depends on the signal, so no global Lipschitz constant is known here",
-        "use batch normalisation, or a fixed scale",
+        "it divides by a scale that depends on the signal, for which there is no proven treatment here",
+        "use batch normalisation or a fixed scale, or bound the part before it with --to",
     )
 
 
 @handles("LSTM", "GRU")
 def gated(ctx: Context) -> NoReturn:
-    """Refused: its gates multiply signals."""
+    """Refused: its gates multiply signals, for which there is no proven treatment here."""
     raise ctx.unsupported(
-        "its gates multiply two signals, so no global Lipschitz constant exists", "use an RNN without gates"
+        "its gates multiply two signals, for which there is no proven treatment here",
+        "use an RNN without gates, or bound the part before it with --to",
     )
 
 
-@handles("LpPool", "GlobalLpPool", "ReduceL1", "ReduceSumSquare", "ReduceLogSumExp", "ReduceProd")
+@handles("LpPool", "GlobalLpPool", "ReduceSumSquare", "ReduceLogSum", "ReduceProd")
 def norm_reduction(ctx: Context) -> NoReturn:
-    """Refused: no normal form of it is known here."""
-    raise ctx.unsupported("no proven normal form of this reduction is known here", "use an average or a maximum")
+    """Refused: there is no proven treatment of it here."""
+    raise ctx.unsupported("there is no proven treatment of this reduction here", "use an average, a maximum or a norm")
 
 
-@handles("Attention", "Scan", "SequenceAt", "NonZero", "ArgMax", "ArgMin", "OneHot", "Scatter", "ScatterND")
+@handles("Attention", "Scan")
+def products(ctx: Context) -> NoReturn:
+    """Refused: there is no proven treatment of it here."""
+    raise ctx.unsupported(
+        f"there is no proven treatment of {ctx.node.op_type} here", "bound the part before it with --to"
+    )
+
+
+@handles(
+    "NonZero", "ArgMax", "ArgMin", "OneHot", "Scatter", "ScatterND", "ScatterElements", "Unique", "NonMaxSuppression"
+)
 def data_dependent(ctx: Context) -> NoReturn:
-    """Refused: its result jumps, or depends on the data in a way that has no global slope."""
-    raise ctx.unsupported("it depends on the data in a way that has no global Lipschitz constant", "remove it")
+    """Refused: its result is a position or a selection that jumps."""
+    raise ctx.unsupported(
+        "its result is a position or a selection, which jumps when the input changes",
+        "bound the value before it with --to",
+    )
+
+
+@handles("RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
+def random(ctx: Context) -> NoReturn:
+    """Refused: it is random."""
+    raise ctx.unsupported(
+        "it is random", "bound the value before it with --to, such as the parameters of the distribution"
+    )

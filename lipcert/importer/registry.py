@@ -105,6 +105,22 @@ def handles(*ops: str) -> Callable[[Handler], Handler]:
     return register
 
 
+Fold = Callable[[onnx.NodeProto, "Sequence[Value | None]", "State"], "list[np.ndarray]"]
+
+FOLDS: dict[str, Fold] = {}
+
+
+def folds(*ops: str) -> Callable[[Fold], Fold]:
+    """Register how these ops are computed from constants, where onnx.reference does not do it or not exactly."""
+
+    def register(fold: Fold) -> Fold:
+        for op in ops:
+            FOLDS[op] = fold
+        return fold
+
+    return register
+
+
 Call = Callable[[onnx.NodeProto, "Sequence[Value | None]", "State"], "Sequence[Value]"]
 
 
@@ -223,7 +239,7 @@ class Context:
         if not isinstance(value, np.ndarray):
             raise self.unsupported(
                 f"its input {k} depends on the network's input",
-                "such an op has no global Lipschitz constant, or none that is known here",
+                "there is no proven treatment of that here; bound the part before it with --to",
             )
         return value
 

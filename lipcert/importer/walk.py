@@ -17,12 +17,15 @@ from onnx.reference import ReferenceEvaluator
 from lipcert.errors import InvalidModel, LipcertError, UnsupportedModel
 from lipcert.importer.dialects import handler_of
 from lipcert.importer.reader import to_array
-from lipcert.importer.registry import Context, Deferred, State, Tensor, Value, describe_node
+from lipcert.importer.registry import FOLDS, Context, Deferred, State, Tensor, Value, describe_node
 
 FOLD_BYTES = 2**30
 """The most that folding may compute in one model."""
 
+_NEWEST_ML = 5
 _SHAPE_ONLY = ("Shape", "Size")
+# a sequence is no array that could be folded
+_SEQUENCES = ("SequenceConstruct", "SequenceEmpty", "SplitToSequence")
 _EXACT = {
     *("Shape", "Size", "Identity", "Reshape", "Transpose", "Slice", "Gather", "Concat", "Squeeze", "Unsqueeze"),
     *("Cast", "Constant", "ConstantOfShape", "Expand", "Split", "Flatten", "Range", "Tile", "Neg", "Pad"),
@@ -68,16 +71,19 @@ def step(node: onnx.NodeProto, state: State, values: Mapping[str, Value]) -> Seq
     operands = tuple(values[name] if name else None for name in node.input)
     if node.domain in state.calls:
         return state.calls[node.domain](node, operands, state)
-    _check_arity(node, state.opset, where)
+    classical = node.domain == "ai.onnx.ml"
+    _check_arity(node, _NEWEST_ML if classical else state.opset, where)
     if node.op_type in _SHAPE_ONLY and isinstance(operands[0], (Tensor, Deferred)):
         return (_shape_of(node, operands[0].shape),)
-    if not any(isinstance(value, (Tensor, Deferred)) for value in operands) and not _has_graph(node):
+    constant = not any(isinstance(value, (Tensor, Deferred)) for value in operands)
+    if constant and not classical and not _has_graph(node) and node.op_type not in _SEQUENCES:
         results = fold(node, operands, state)
         return [finite(np.asarray(result), where) for result in results]
-    handler = handler_of(node.op_type, state.opset)
+    op = f"{node.domain}.{node.op_type}" if classical else node.op_type
+    handler = handler_of(op, state.opset)
     if handler is None:
         raise UnsupportedModel(
-            f"the op {node.op_type} is not supported",
+            f"the op {op} is not supported",
             where=where,
             advice="rewrite the model without it, or ask for it; docs/operators lists what is supported",
         )
@@ -90,10 +96,11 @@ def step(node: onnx.NodeProto, state: State, values: Mapping[str, Value]) -> Seq
 def _check_arity(node: onnx.NodeProto, opset: int, where: str) -> None:
     """Whether the op exists in this opset and takes as many inputs and outputs."""
     try:
-        schema = onnx.defs.get_schema(node.op_type, opset, "")
+        schema = onnx.defs.get_schema(node.op_type, opset, "" if node.domain == "ai.onnx" else node.domain)
     except onnx.defs.SchemaError:
+        whole = f"ONNX{'-ML' * bool(node.domain == 'ai.onnx.ml')}"
         raise UnsupportedModel(
-            f"there is no op {node.op_type} in version {opset} of ONNX", where=where, advice="export the model again"
+            f"there is no op {node.op_type} in version {opset} of {whole}", where=where, advice="export the model again"
         ) from None
     for what, count, least, most in (
         ("inputs", len(node.input), schema.min_input, schema.max_input),
@@ -109,6 +116,8 @@ def fold(node: onnx.NodeProto, operands: Sequence[Value | None], state: State) -
     if node.op_type in ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial"):
         raise UnsupportedModel("it is random", where=where, advice="remove it from the model")
     check_budget(node, operands, state, where)
+    if node.op_type in FOLDS:
+        return FOLDS[node.op_type](node, operands, state)
     given = {name: value for name, value in zip(node.input, operands, strict=True) if name}
     single = onnx.helper.make_graph(
         [node],

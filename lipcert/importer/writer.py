@@ -544,6 +544,7 @@ _BLOCKS: dict[str, Callable[[_Writer, str, int, Mapping[str, Array]], str]] = {
     "householder": _householder,
     "softmax": lambda w, x, block, p: w.op("Softmax", x, axis=-1),
     "log_softmax": lambda w, x, block, p: w.op("LogSoftmax", x, axis=-1),
+    "log_sum_exp": lambda w, x, block, p: w.op("ReduceLogSumExp", x, w.integers([2]), keepdims=0),
     "norm": lambda w, x, block, p: w.op("ReduceL2", x, w.integers([2]), keepdims=0),
     # the same functions with other constraints
     "sort_published": _sort,

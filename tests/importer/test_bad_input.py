@@ -181,7 +181,7 @@ def test_ops_out_of_scope_name_node_op_and_file(write: Any) -> None:
         ("Dropout", {}, ["ratio", "yes"], "training mode"),
         ("InstanceNormalization", {}, ["g", "g"], "a scale that depends on the signal"),
         ("LRN", {"size": 3}, [], "a scale that depends on the signal"),
-        ("LpPool", {"kernel_shape": [2, 2]}, [], "no proven normal form"),
+        ("LpPool", {"kernel_shape": [2, 2]}, [], "no proven treatment"),
         ("RandomNormalLike", {}, [], "random|not supported"),
     ],
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lipcert.bounds.api import bound
+from lipcert.errors import UnsupportedModel
 from lipcert.importer import load
 
 # file, output, value, relative tolerance of a bound that is exact
@@ -16,6 +17,19 @@ VALUES = [
     ("g01_policy", "logits", 0.40239662, 1e-6),
     ("f02_conv_double", None, 0.39329877, 1e-6),
     ("f02_avgpool_double", None, 0.5**0.5, 1e-6),
+    ("e05_concat_from_seq", None, 2.0**0.5, 1e-6),
+    ("e05_split_to_seq", None, 1.0, 1e-6),
+    ("e03_deq_13", None, 0.70878112, 1e-6),
+    ("e08_lse", None, 1.0, 1e-6),
+    ("g02_lse_plain", None, 1.0, 1e-6),
+    ("e08_reducel1", None, 2.0, 1e-6),
+]
+
+# file, the cause, the remedy
+REFUSALS = [
+    ("c09_bn_batchstats", "statistics of the batch at hand.*keeps none", "train it with running statistics"),
+    ("d11_uint8", "of the type uint8", "export it with a float32 input"),
+    ("f01_dead_argmax", "2 outputs", "--to"),
 ]
 
 
@@ -25,3 +39,33 @@ def test_values(shared_data: Path, name: str, output: str | None, value: float, 
     assert value * (1.0 - 1e-8) <= found.upper <= value * (1.0 + tolerance)
     assert found.lower is not None
     assert found.lower <= found.upper
+
+
+@pytest.mark.parametrize("name", ["e04_hstack", "s_scaler_mlpreg", "j_groupsort"])
+def test_imports(shared_data: Path, name: str) -> None:
+    found = bound(load(shared_data / "reports" / f"{name}.onnx"), lower_seconds=0.2)
+    assert found.lower is not None
+    assert found.lower <= found.upper < 1.5 * found.lower
+
+
+@pytest.mark.parametrize(("name", "cause", "remedy"), REFUSALS, ids=[name for name, *_ in REFUSALS])
+def test_refusals(shared_data: Path, name: str, cause: str, remedy: str) -> None:
+    with pytest.raises(UnsupportedModel, match=f"{cause}.*; .*{remedy}"):
+        load(shared_data / "reports" / f"{name}.onnx")
+
+
+def test_what_the_messages_do_not_say(shared_data: Path) -> None:
+    """Nothing that is false: that no constant exists, that ai.onnx.ml is not ONNX, that some local method would help."""
+    for path in sorted((shared_data / "reports").glob("*.onnx")):
+        try:
+            load(path, check=False)
+        except UnsupportedModel as error:
+            text = str(error)
+            for false in (
+                "not part of ONNX",
+                "constant exists",
+                "no Lipschitz constant",
+                "local method",
+                "evaluation mode",
+            ):
+                assert false not in text, text
