@@ -19,7 +19,7 @@ from solver import operations
 
 import lipcert
 from lipcert.constraints.interconnection import lower
-from lipcert.norms import Norm
+from lipcert.graph.claim import Claim
 from lipcert.sdp.outcome import SolverOptions
 from lipcert.sdp.problem import compress_inputs, subproblems
 from lipcert.sdp.solvers import get_solver
@@ -72,7 +72,7 @@ def sweep(name: str, sizes: Sequence[int], limit: float, tolerance: float) -> li
     alive = [*SOLVERS, PROVEN]
     for size in sizes:
         graph = mlp(SWEEPS[name].widths(size))
-        problem = compress_inputs(next(subproblems(lower(graph), Norm.L2, Norm.L2)))
+        problem = compress_inputs(next(subproblems(lower(graph), Claim())))
         for method in list(alive):
             rate = None
             if method == PROVEN:

@@ -26,9 +26,9 @@ import lipcert
 from lipcert.bounds.published import feedforward, refuses_chain
 from lipcert.constraints.interconnection import lower
 from lipcert.errors import DoesNotApply, LipcertError, MissingExtra
+from lipcert.graph.claim import Claim
 from lipcert.graph.nodes import Graph
 from lipcert.graph.prepare import prepare
-from lipcert.norms import Norm
 from lipcert.sdp.outcome import SolverOptions
 from lipcert.sdp.problem import balanced, compress_inputs, subproblems
 from lipcert.sdp.solvers import get_solver
@@ -69,7 +69,7 @@ def matrix_free(graph: Graph, limits: Limits) -> Answer:
 def alone(graph: Graph, limits: Limits, solver: str) -> Answer:
     """The answer of a solver on the compressed problem, which nothing proves; building the problem is not counted."""
     system, balance = balanced(lower(prepare(graph)))
-    problem = compress_inputs(next(subproblems(system, Norm.L2, Norm.L2)))
+    problem = compress_inputs(next(subproblems(system, Claim())))
     outcome = get_solver(solver)(problem, SolverOptions(tolerance=limits.tolerance))
     bound = None if outcome.y is None else float(balance.bound(outcome.bound))
     return Answer(bound, False, outcome.seconds, note=outcome.message or outcome.status.value)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from common import SHARED, mlp, network, product_rate
 
 from lipcert.constraints.interconnection import lower
+from lipcert.graph.claim import Claim
 from lipcert.norms import Norm
 from lipcert.sdp.outcome import SolverOptions
 from lipcert.sdp.problem import compress_inputs, subproblems
@@ -44,8 +45,8 @@ class Network:
         """The SDP, with ℓ2 inputs compressed."""
         system = lower(self.graph(data))
         if self.output is not None:
-            return list(subproblems(system, self.norm, Norm.LINF))[self.output]
-        problem = next(subproblems(system, self.norm, Norm.L2))
+            return list(subproblems(system, Claim(self.norm, Norm.LINF)))[self.output]
+        problem = next(subproblems(system, Claim(self.norm, Norm.L2)))
         return compress_inputs(problem) if self.norm is Norm.L2 else problem
 
     def graph(self, data: Path) -> Graph:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lipcert.bounds.api import bound, read_model
+from lipcert.bounds.api import Question, answer, read_model
 from lipcert.bounds.axes import axes
+from lipcert.bounds.settings import Settings
 from lipcert.bounds.table import METHODS
 from lipcert.bounds.watch import within
 from lipcert.errors import DoesNotApply, InvalidRequest, LipcertError, MissingExtra, NotCertified, SolverUnavailable
-from lipcert.graph.selection import Selection
-from lipcert.norms import Norm
 from lipcert.sdp.outcome import Status
 
 if TYPE_CHECKING:
@@ -19,7 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lipcert.bounds.types import Bound
+    from lipcert.graph.claim import Claim
     from lipcert.graph.nodes import Graph
+    from lipcert.norms import Norm
     from lipcert.sdp.outcome import Progress
 
 
@@ -191,15 +192,14 @@ def compare(
     >>> [(entry.method, round(entry.bound.upper, 6)) for entry in compare(network, ["product", "neuron"]).entries]
     [('product', 10.0), ('neuron', 10.0)]
     """
+    settings = Settings("auto", solver, tolerance, time_limit, form, jobs, solver_options or {})
     chosen = list(METHODS) if methods is None else list(dict.fromkeys(methods))
     if unknown := [name for name in chosen if name not in METHODS]:
         raise InvalidRequest(f"the method {unknown[0]!r} is not known", advice=f"use {', '.join(METHODS)}")
     if not chosen:
         raise InvalidRequest("no methods to compare", advice=f"name some of {', '.join(METHODS)}")
     graph, name, digest = read_model(model)
-    norm_in = Norm.parse(norm)
-    norm_out = norm_in if output_norm is None else Norm.parse(output_norm)
-    selection = Selection.parse(outputs, graph.output_size)
+    question = Question.parse(norm, output_norm, outputs, graph.output_size)
     entries: list[Entry] = []
     interrupted = False
     for method in chosen:
@@ -207,21 +207,7 @@ def compare(
             entries.append(Entry(method, None, "interrupted"))
             continue
         try:
-            found = bound(
-                graph,
-                norm=norm_in,
-                output_norm=norm_out,
-                outputs=selection.labels or "all",
-                method=method,
-                solver=solver,
-                tolerance=tolerance,
-                time_limit=time_limit,
-                lower=False,
-                form=form,
-                jobs=jobs,
-                progress=within(progress, method),
-                solver_options=solver_options,
-            )
+            found = answer(graph, question, replace(settings, method=method), progress=within(progress, method))
         except (DoesNotApply, NotCertified, SolverUnavailable) as error:
             entries.append(Entry(method, None, error.what.removeprefix(f"the method {method} does not apply: ")))
         except MissingExtra as error:
@@ -238,22 +224,15 @@ def compare(
         raise NotCertified(
             "no method proved a bound", advice="; ".join(f"{entry.method}: {entry.reason}" for entry in entries)
         )
-    below = _lower(graph, selection, norm_in, norm_out, progress) if lower and not interrupted else None
-    return Comparison(tuple(entries), below, norm_in, norm_out, selection.labels, name, digest)
+    below = _lower(graph, question.claim, progress) if lower and not interrupted else None
+    norms = question.norm, question.output_norm
+    return Comparison(tuple(entries), below, *norms, question.outputs.labels, name, digest)
 
 
-def _lower(
-    graph: Graph,
-    selection: Selection,
-    norm: Norm,
-    output_norm: Norm,
-    progress: Callable[[Progress], None] | None,
-) -> float | None:
+def _lower(graph: Graph, claim: Claim, progress: Callable[[Progress], None] | None) -> float | None:
     from lipcert.bounds.lower import lower_bound
 
-    # the largest of scalar functionals is their norm ℓ∞
     try:
-        target = selection.apply(graph)
-        return lower_bound(target, norm, output_norm if selection.joint else Norm.LINF, progress=progress).value
+        return lower_bound(claim.select(graph), claim.norm, claim.output_norm, progress=progress).value
     except LipcertError:
         return None

@@ -159,8 +159,8 @@ def _activations(graph: Graph) -> Iterator[Activation]:
 
 def _groups_and_unit(node: Activation) -> tuple[int, float]:
     """Multiplier groups, and √lam of a layer behind which nothing grows: the unit of its sensitivity."""
-    form = node.record.normal_form(node.block, node.parameters)
+    form = node.normal_form
     if not form.P.size:
         return 0, 1.0
     p, q = (float(np.linalg.norm(x, 2, axis=(1, 2)).max()) for x in (form.P, form.Q))
-    return node.blocks * form.groups, float(np.sqrt(node.record.lipschitz(node.block, node.parameters) * p / q))
+    return node.blocks * form.groups, float(np.sqrt(node.lipschitz * p / q))

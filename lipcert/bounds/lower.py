@@ -337,7 +337,7 @@ class _Search:
             return None
         graph = prepare(self.graph)
         nodes = [node for _, node in graph.walk() if isinstance(node, Activation)]
-        forms = [node.record.normal_form(node.block, node.parameters) for node in nodes]
+        forms = [node.normal_form for node in nodes]
         blocks = [
             np.broadcast_to(form.Q, (node.blocks, *form.Q.shape[1:])) for node, form in zip(nodes, forms, strict=True)
         ]

@@ -23,6 +23,7 @@ from lipcert.threads import threads_for
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array
+    from lipcert.graph.claim import Claim
     from lipcert.graph.nodes import Graph
 
 
@@ -33,15 +34,32 @@ MATRIX_FREE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, eq=False)
+class Prepared:
+    """A prepared graph, its functionals selected, with what several methods need of it, each made once."""
+
+    graph: Graph
+
+    @cached_property
+    def system(self) -> Interconnection[Array]:
+        """R and Y in floating point."""
+        return lower(self.graph)
+
+    @cached_property
+    def product(self) -> NormProduct | None:
+        """The norm product, or None for implicit networks."""
+        return norm_product(self.graph)
+
+
+@dataclass(frozen=True, eq=False)
 class Job:
     """What a method is asked for.
 
     Attributes
     ----------
-    graph
-        The prepared graph, outputs selected.
-    norm, output_norm
-        The norms.
+    prepared
+        The network of the claim, in the form of the method.
+    claim
+        What the bound is about.
     solver
         Name of the solver.
     options
@@ -54,9 +72,8 @@ class Job:
         Given, on the way of a single semidefinite program, the bound that a point claims and what makes it a proposal.
     """
 
-    graph: Graph
-    norm: Norm
-    output_norm: Norm
+    prepared: Prepared
+    claim: Claim
     solver: str
     options: SolverOptions
     jobs: int | None = None
@@ -68,15 +85,10 @@ class Job:
         if self.options.progress is not None:
             self.options.progress(step)
 
-    @cached_property
-    def system(self) -> Interconnection[Array]:
-        """R and Y in floating point."""
-        return lower(self.graph)
-
-    @cached_property
-    def product(self) -> NormProduct | None:
-        """The norm product, or None for implicit networks."""
-        return norm_product(self.graph)
+    @property
+    def graph(self) -> Graph:
+        """The prepared graph."""
+        return self.prepared.graph
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +167,7 @@ def _without_matrices(job: Job, tie: Tie) -> Proposal:
     from lipcert.constraints.operator import Operator
     from lipcert.sdp.solvers.scaling import solve
 
-    if (job.norm, job.output_norm) != (Norm.L2, Norm.L2):
+    if not job.claim.euclidean:
         raise NotCertified("the matrix-free solver is for the norms ℓ2 to ℓ2", advice="use --solver native")
     job.tell(Progress("preparing the network"))
     operator = Operator(job.graph)
@@ -180,9 +192,9 @@ def _without_matrices(job: Job, tie: Tie) -> Proposal:
 
 def _with_matrices(job: Job, tie: Tie) -> Proposal:
     job.tell(Progress("preparing the semidefinite program"))
-    system, balance = balanced(job.system)
+    system, balance = balanced(job.prepared.system)
     variable = tie_groups(system.groups, tie)
-    problems = list(subproblems(system, job.norm, job.output_norm, tie))
+    problems = list(subproblems(system, job.claim, tie))
 
     def propose(*outcomes: Outcome) -> Proposal:
         cases = []
@@ -243,19 +255,21 @@ def summarise(
 
 def _guide(job: Job, problems: Sequence[Problem], outcomes: Sequence[Outcome]) -> Guide | None:
     # a coordinate alone (ℓ1) is its own direction, and the vertices of its ball are few
-    if job.norm is Norm.L1 or not job.guided:
+    if job.claim.norm is Norm.L1 or not job.guided:
         return None
-    return Guide.from_gram(job.system.groups, job.system.inputs, zip(problems, outcomes, strict=True))
+    system = job.prepared.system
+    return Guide.from_gram(system.groups, system.inputs, zip(problems, outcomes, strict=True))
 
 
 def propose_product(job: Job) -> Proposal:
     """The norm product as multipliers: the weights of its telescoping sum, slightly decreasing to be interior."""
-    if job.product is None:
+    product = job.prepared.product
+    if product is None:
         raise NotCertified(
             "there is no norm product: the network has an implicit layer, or the product overflows",
             advice="use --method neuron",
         )
-    weights = job.product.weights()
+    weights = product.weights()
     lam = np.concatenate(
         [
             np.full(node.blocks * groups, t * balance)
@@ -264,12 +278,21 @@ def propose_product(job: Job) -> Proposal:
         ]
         or [np.zeros(0)]
     )
-    value = job.product.value
-    inputs, outputs = job.graph.input_size, job.graph.output_size
-    mu = np.full(inputs if job.norm is Norm.LINF else 1, value**2)
-    nu = np.full(outputs, value * np.sqrt(outputs)) if job.output_norm is Norm.L1 else None
-    copies = (inputs if job.norm is Norm.L1 else 1) * (outputs if job.output_norm is Norm.LINF else 1)
-    return Proposal((Multipliers(lam, mu, nu),) * copies, "product", "none", Status.CLOSED_FORM, None, None)
+    value = product.value
+    found = tuple(
+        Multipliers(
+            lam,
+            np.full(case.parts, value**2),
+            None if case.weights is None else np.full(case.weights, value * np.sqrt(case.weights)),
+        )
+        for case in job.claim.cases(job.graph.input_size, job.graph.output_size)
+    )
+    return Proposal(found, "product", "none", Status.CLOSED_FORM, None, None)
+
+
+def _value_of_product(job: Job) -> float | None:
+    product = job.prepared.product
+    return None if product is None else product.conversion(job.claim)
 
 
 def _balance(graph: Graph, position: int) -> tuple[Activation, int, float]:
@@ -279,9 +302,9 @@ def _balance(graph: Graph, position: int) -> tuple[Activation, int, float]:
     """
     node = graph.nodes[position]
     assert isinstance(node, Activation)
-    form = node.record.normal_form(node.block, node.parameters)
+    form = node.normal_form
     p, q = (float(np.linalg.norm(x, 2, axis=(1, 2)).max(initial=0.0)) if x.size else 0.0 for x in (form.P, form.Q))
-    return node, form.groups if p else 0, node.record.lipschitz(node.block, node.parameters) * p / q if q else 0.0
+    return node, form.groups if p else 0, node.lipschitz * p / q if q else 0.0
 
 
 RECORDS = (
@@ -291,7 +314,7 @@ RECORDS = (
         "folklore; Szegedy et al., arXiv 1312.6199",
         propose_product,
         form="blocks",
-        value=lambda job: None if job.product is None else job.product.conversion(job.norm, job.output_norm),
+        value=_value_of_product,
     ),
     *(
         Method(

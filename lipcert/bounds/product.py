@@ -21,6 +21,7 @@ from lipcert.norms import Norm
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array
+    from lipcert.graph.claim import Claim
 
 # largest matrix that a chain of affine nodes is multiplied out to
 _COMPOSED_ENTRIES = 2**22
@@ -49,12 +50,12 @@ class NormProduct:
     increments: Array
     norms: dict[int, tuple[float, ...]]
 
-    def conversion(self, norm: Norm, output_norm: Norm) -> float:
+    def conversion(self, claim: Claim) -> float:
         """The norm product as a bound for other norms: ‖x‖₂ ≤ √n‖x‖_∞, ‖y‖₁ ≤ √m‖y‖₂; else the ℓ2 value holds."""
         factor = 1.0
-        if norm is Norm.LINF:
+        if claim.norm is Norm.LINF:
             factor *= np.sqrt(self.graph.input_size) * _UP
-        if output_norm is Norm.L1:
+        if claim.output_norm is Norm.L1:
             factor *= np.sqrt(self.graph.output_size) * _UP
         return self.value if factor == 1.0 else _times(self.value, factor)
 
@@ -78,7 +79,7 @@ class NormProduct:
                         weight[parent] += t * total * a / self.increments[parent]
             elif isinstance(node, Activation):
                 result[position] = float(t)
-                weight[node.parent] += t * node.record.lipschitz(node.block, node.parameters) ** 2
+                weight[node.parent] += t * node.lipschitz**2
         return result
 
 
@@ -99,7 +100,7 @@ def norm_product(graph: Graph) -> NormProduct | None:
         if isinstance(node, Input):
             increments[position] = 1.0
         elif isinstance(node, Activation):
-            lipschitz = node.record.lipschitz(node.block, node.parameters)
+            lipschitz = node.lipschitz
             increments[position] = _times(increments[node.parent], lipschitz)
         else:
             norms[position] = tuple(norm_upper(a) for a in node.maps)

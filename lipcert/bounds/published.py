@@ -19,6 +19,7 @@ from lipcert.constraints.interconnection import lower
 from lipcert.constraints.multipliers import Multipliers, Tie
 from lipcert.constraints.quadratic import SUM_TERMS
 from lipcert.errors import NotCertified
+from lipcert.graph.claim import Claim
 from lipcert.graph.linear_maps import Dense
 from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, GraphBuilder
 from lipcert.graph.published import published_constraints
@@ -49,7 +50,7 @@ def _explicit(graph: Graph) -> str | None:
 
 
 def _euclidean(job: Job) -> str | None:
-    if job.norm is not Norm.L2 or job.output_norm is not Norm.L2:
+    if not job.claim.euclidean:
         return "it is for the norm ℓ2 of inputs and outputs"
     return None
 
@@ -75,9 +76,9 @@ def _refuses_rr(job: Job) -> str | None:
 
 
 def _refuses_geolip(job: Job) -> str | None:
-    if job.norm is not Norm.LINF:
+    if job.claim.norm is not Norm.LINF:
         return "it is for inputs in ℓ∞"
-    if job.graph.output_size > 1 and job.output_norm is not Norm.LINF:
+    if job.graph.output_size > 1 and job.claim.output_norm is not Norm.LINF:
         return "it is for one scalar output at a time: choose outputs, or the output norm inf"
     return refuses_chain(job.graph)
 
@@ -101,7 +102,7 @@ def propose_nsr_full(job: Job) -> Proposal:
 def _eliminate_sums(job: Job) -> Proposal:
     """(C) at the paper's groups, and the nu and tau that belong to it."""
     proposal = _named(job, "lipsdp-nsr-full")
-    if (job.norm, job.output_norm) != (Norm.L2, Norm.L2):
+    if not job.claim.euclidean:
         return proposal
     case = proposal.cases[0].plain()
     job.tell(Progress("multipliers of the sums"))
@@ -145,7 +146,7 @@ def free_multipliers(graph: Graph, lam: Array, rho: float) -> Array:
     >>> bool(free_multipliers(pair, np.array([0.7]), 4.9) > 0)
     True
     """
-    problem = compress_inputs(next(subproblems(lower(published_constraints(graph)), Norm.L2, Norm.L2)))
+    problem = compress_inputs(next(subproblems(lower(published_constraints(graph)), Claim())))
     certified, equality = _published_groups(graph)
     has = equality >= 0
     y = np.zeros(problem.variables)
@@ -177,11 +178,12 @@ def _solve_published(job: Job, backend: Backend) -> Proposal:
     """The published program as it stands, by a conic solver."""
     cp = load_cvxpy(backend)
     started = time.perf_counter()
-    problem = compress_inputs(next(subproblems(lower(published_constraints(job.graph)), Norm.L2, Norm.L2)))
+    problem = compress_inputs(next(subproblems(lower(published_constraints(job.graph)), Claim())))
     certified, equality = _published_groups(job.graph)
     free = equality[equality >= 0]
     n, channels = problem.R.shape[1], problem.channels
-    scale = job.product.value if job.product is not None and job.product.value > 0 else 1.0
+    product = job.prepared.product
+    scale = product.value if product is not None and product.value > 0 else 1.0
 
     def sums(columns: Array, groups: IntArray, chosen: IntArray) -> Any:
         """Σ c cᵀ over the columns whose group is chosen, one matrix a group."""
@@ -219,7 +221,7 @@ def _published_groups(graph: Graph) -> tuple[IntArray, IntArray]:
     """For each group of the graph: the group of the published form that carries lam, and that of the equality or −1."""
     certified, equality, at = [], [], 0
     for node in _activations(graph):
-        count = node.record.normal_form(node.block, node.parameters).groups
+        count = node.normal_form.groups
         own = np.arange(node.blocks)
         if node.kind in _FREE_GROUPS and node.block > 1:
             carries, free = _FREE_GROUPS[node.kind]
@@ -247,7 +249,7 @@ def propose_liplt(job: Job) -> Proposal:
     one multiplier a layer with rho = L²: LipLT is dominated by the certificate at these multipliers.
     """
     job.tell(Progress("preparing the network"))
-    system = job.system
+    system = job.prepared.system
     layer = system.groups.layer
     channels = system.groups.channels
     layers = int(layer.max(initial=-1)) + 1
@@ -304,7 +306,7 @@ def refuses_chain(graph: Graph) -> str | None:
         return f"it is for slope-restricted activations, and {', '.join(blocks)} acts on groups"
     for node in nodes:
         if isinstance(node, Activation):
-            form = node.record.normal_form(node.block, node.parameters)
+            form = node.normal_form
             if not form.groups or not np.array_equal(form.K, form.P):
                 return f"it is for activations with slopes between 0 and a positive number, which {node.kind} is not"
     return None
@@ -331,7 +333,7 @@ def feedforward(graph: Graph) -> Chain:
         if isinstance(node, Affine):
             matrix = node.maps[0] @ matrix
         elif isinstance(node, Activation):
-            form = node.record.normal_form(node.block, node.parameters)
+            form = node.normal_form
             weights.append(matrix)
             slopes.append(np.broadcast_to(2.0 * form.P[:, 0, 0], (node.blocks,)))
             matrix = np.eye(node.size)
@@ -399,7 +401,7 @@ def _layer_problem(
     builder = GraphBuilder()
     x = builder.affine([builder.input(first.shape[1])], [Dense(2.0 * D[:, None] * first)])
     graph = builder.finish(builder.affine([builder.activation(x, "relu")], [Dense(second)]))
-    problem = compress_inputs(next(subproblems(lower(graph), Norm.L2, Norm.L2)))
+    problem = compress_inputs(next(subproblems(lower(graph), Claim())))
     outcome = solve(problem, options)
     if outcome.y is None:
         raise NotCertified(f"a layer of ECLipsE has no multipliers: {outcome.message}", advice="use neuron")

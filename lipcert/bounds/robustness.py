@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lipcert.bounds.api import DENSE_LIMIT, bound, read_model
+from lipcert.bounds.api import Question, answer, read_model
 from lipcert.bounds.axes import axes
+from lipcert.bounds.run import DENSE_LIMIT
+from lipcert.bounds.settings import Settings
 from lipcert.bounds.watch import within
 from lipcert.errors import InvalidRequest, NotCertified
 from lipcert.graph import balls
@@ -22,7 +24,7 @@ from lipcert.graph.linear_maps import Convolution
 from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph
 from lipcert.graph.prepare import prepare
 from lipcert.graph.selection import Selection
-from lipcert.graph.summary import channels
+from lipcert.graph.sizes import channels
 from lipcert.norms import Norm
 from lipcert.samples import whole_labels
 from lipcert.sdp.outcome import Progress, Status
@@ -275,6 +277,7 @@ def robustness(
     >>> result.predictions, result.radii.round(4)
     (array([0, 1]), array([1.4142, 0.    ]))
     """
+    settings = Settings(method, solver, tolerance, None, form, jobs, solver_options or {})
     started = time.perf_counter()
     graph, name, digest = read_model(model)
     p = Norm.parse(norm)
@@ -290,14 +293,7 @@ def robustness(
         predictions[right],
         gaps[right],
         p,
-        {
-            "method": method,
-            "solver": solver,
-            "tolerance": tolerance,
-            "form": form,
-            "jobs": jobs,
-            "solver_options": solver_options,
-        },
+        settings,
         None if time_limit is None else started + time_limit,
         progress,
     )
@@ -432,12 +428,12 @@ class _Search:
         predictions: IntArray,
         gaps: Array,
         norm: Norm,
-        options: dict[str, Any],
+        settings: Settings,
         end: float | None,
         progress: Callable[[Progress], None] | None,
     ) -> None:
         self.graph, self.predictions, self.gaps = graph, predictions, gaps
-        self.norm, self.options, self.end, self.progress = norm, options, end, progress
+        self.norm, self.settings, self.end, self.progress = norm, settings, end, progress
         self.classes = gaps.shape[1]
         self.joint = np.inf
         self.effort = 0.0
@@ -507,16 +503,9 @@ class _Search:
 
     def _bound_all(self, needed: bool) -> None:
         started = time.perf_counter()
-        options = self.options | {"time_limit": self._seconds()}
+        question = Question(self.norm, Norm.L2, Selection())
         try:
-            result = bound(
-                self.graph,
-                norm=self.norm,
-                output_norm=2,
-                lower=False,
-                progress=within(self.progress, "all outputs"),
-                **options,
-            )
+            result = answer(self.graph, question, self._now(), progress=within(self.progress, "all outputs"))
         except NotCertified:
             if needed:
                 raise
@@ -529,18 +518,12 @@ class _Search:
         self.tried.update(labels)
         # for one margin alone every output norm is the same, and the solver for large networks applies
         alone = len(labels) == 1
-        graph = Selection(tuple(labels)).apply(self.graph) if alone else self.graph
+        chosen = Selection(tuple(labels))
+        graph = chosen.apply(self.graph) if alone else self.graph
+        question = Question(self.norm, Norm.L2, Selection()) if alone else Question(self.norm, self.norm, chosen)
+        tell = within(self.progress, f"margin {labels[0]}" if alone else f"{len(labels)} margins")
         try:
-            result = bound(
-                graph,
-                norm=self.norm,
-                output_norm=2 if alone else None,
-                outputs="all" if alone else labels,
-                lower=False,
-                time_limit=self._seconds(),
-                progress=within(self.progress, f"margin {labels[0]}" if alone else f"{len(labels)} margins"),
-                **self.options,
-            )
+            result = answer(graph, question, self._now(), progress=tell)
         except NotCertified:
             if not np.isfinite(self.joint):
                 raise
@@ -562,6 +545,10 @@ class _Search:
             self.status = Status.TIME_LIMIT
             return True
         return False
+
+    def _now(self) -> Settings:
+        """The settings with the time that is left."""
+        return replace(self.settings, time_limit=self._seconds())
 
     def _seconds(self) -> float | None:
         return None if self.end is None else max(self.end - time.perf_counter(), 1e-3)

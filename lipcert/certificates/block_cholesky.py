@@ -146,7 +146,7 @@ class BlockSystem:
                         total[block] = total[block].plus(through) if block in total else through
                 value[position] = total
             elif isinstance(node, Activation):
-                form = node.record.normal_form(node.block, node.parameters)
+                form = node.normal_form
                 if node.block != 1 or form.groups != 1 or form.K_radius is not None or form.P_radius is not None:
                     return None
                 K, P = (np.broadcast_to(x[:, 0, 0], (node.size,)) for x in (form.K, form.P))

@@ -16,6 +16,8 @@ import numpy as np
 from lipcert.arrays import Array
 from lipcert.certificates.claims import LEAST, Scaling
 from lipcert.errors import InvalidCertificate
+from lipcert.graph.claim import Claim
+from lipcert.graph.selection import Selection
 from lipcert.norms import Norm
 from lipcert.version import __version__
 
@@ -35,10 +37,8 @@ class Certificate:
 
     Attributes
     ----------
-    norm, output_norm
-        The norms of the claim; for selected outputs the output norm is ℓ∞, the largest of the selected ones.
-    outputs
-        Labels of the selected outputs and margins ('3', '3-5'); empty where all outputs count together.
+    claim
+        What is claimed.
     value
         The bound.
     form
@@ -53,9 +53,7 @@ class Certificate:
         The version of lipcert that wrote it.
     """
 
-    norm: Norm
-    output_norm: Norm
-    outputs: tuple[str, ...]
+    claim: Claim
     value: float
     form: str
     graph: str
@@ -63,10 +61,24 @@ class Certificate:
     idealisations: tuple[str, ...] = ()
     tool: str = __version__
 
-    def values(self, rows: int) -> list[float]:
-        """For the output norm ℓ∞ the bound of each of the `rows` outputs."""
-        each = [scaling.value() for scaling in self.scalings]
-        return [max(each[i::rows]) for i in range(rows)]
+    @property
+    def norm(self) -> Norm:
+        """The norm of the input."""
+        return self.claim.norm
+
+    @property
+    def output_norm(self) -> Norm:
+        """The norm of the output; for selected outputs ℓ∞, the largest of them."""
+        return self.claim.output_norm
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Labels of the selected outputs and margins ('3', '3-5'); empty where all outputs count together."""
+        return self.claim.outputs.labels
+
+    def values(self, outputs: int) -> list[float]:
+        """The bound of each of the outputs of the claim."""
+        return self.claim.value_of_each([scaling.value() for scaling in self.scalings], outputs)
 
     def to_json(self) -> str:
         """The text of the certificate file."""
@@ -144,9 +156,7 @@ class Certificate:
             if not all(isinstance(item, str) for item in items):
                 raise read.fail(f"{place} holds something that is not a text")
         return cls(
-            norms[claim["norm"]],
-            norms[claim["output_norm"]],
-            tuple(claim["outputs"]),
+            Claim(norms[claim["norm"]], norms[claim["output_norm"]], Selection(tuple(claim["outputs"]))),
             read.value(claim["value"]),
             network["form"],
             network["sha256"],

@@ -1,4 +1,4 @@
-"""What a certificate claims and the scalings that prove it; the step that both proof and verification share.
+"""The scalings that prove a claim; the step that both proof and verification share.
 
 A scaling is a set of positive numbers: d_g a multiplier group, m_p an input part, n_i an output. If
 
@@ -17,14 +17,12 @@ import numpy as np
 
 from lipcert.certificates.contraction import is_contraction
 from lipcert.certificates.enclosure import Enclosure
-from lipcert.norms import Norm
 from lipcert.rounding import TINY, UNIT, gamma
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from lipcert.arrays import Array, IntArray
+    from lipcert.arrays import Array
     from lipcert.constraints.interconnection import Interconnection
+    from lipcert.graph.claim import Case
 
 # scalings outside this range are refused
 SMALLEST, LARGEST = 2.0**-960, 2.0**960
@@ -47,22 +45,6 @@ class Scaling:
             value *= _norm_up(self.n)
         # the product may underflow
         return max(float(np.nextafter(value * (1.0 + 4.0 * UNIT), np.inf)), LEAST)
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """One semidefinite program of THEORY.md 4: which rows of Y and which inputs it is about."""
-
-    outputs: IntArray
-    inputs: IntArray
-
-
-def cases(system: Interconnection[Enclosure], norm: Norm, output_norm: Norm) -> Iterator[Case]:
-    """Coordinate by coordinate for ℓ1 inputs; for each, row by row for the output norm ℓ∞."""
-    n, m = system.inputs, system.Y.mid.shape[0]
-    inputs = [np.array([j]) for j in range(n)] if norm is Norm.L1 else [np.arange(n)]
-    outputs = [np.array([i]) for i in range(m)] if output_norm is Norm.LINF else [np.arange(m)]
-    return (Case(rows, columns) for columns in inputs for rows in outputs)
 
 
 def stacked(system: Interconnection[Enclosure], case: Case) -> Enclosure:

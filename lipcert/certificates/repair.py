@@ -23,7 +23,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.linalg.lapack import dpotrf
 
-from lipcert.certificates.claims import LARGEST, SMALLEST, Case, Scaling, holds, scaled
+from lipcert.certificates.claims import LARGEST, SMALLEST, Scaling, holds, scaled
 from lipcert.certificates.contraction import gram, loss, norm_bound, smaller_gram
 from lipcert.certificates.spectral import largest_eigenvalue
 from lipcert.rounding import UNIT
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lipcert.certificates.enclosure import Enclosure
     from lipcert.constraints.interconnection import Interconnection
     from lipcert.constraints.multipliers import Multipliers
+    from lipcert.graph.claim import Case
 
 _ROOM = (1.25, 2.0, 8.0, 64.0)
 # a proof that loses no more than this against the least value of its d is good enough

@@ -250,7 +250,7 @@ class _Run:
                     total = ar.add(total, ar.widen(part, width))
                 value[position] = total
             elif isinstance(node, Activation):
-                form = node.record.normal_form(node.block, node.parameters)
+                form = node.normal_form
                 value[position] = self._activation(form, node, value[node.parent])
             else:
                 value[position] = self._fixed_point(node, [value[p] for p in node.parents])

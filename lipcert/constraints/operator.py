@@ -291,7 +291,7 @@ class _Plan:
         return steps, slot[graph.output], len(graph.nodes)
 
     def _activation(self, position: int, node: Activation, parent: int) -> _Step:
-        form = node.record.normal_form(node.block, node.parameters)
+        form = node.normal_form
         K, P, Q = (np.broadcast_to(x, (node.blocks, *x.shape[1:])) for x in (form.K, form.P, form.Q))
         channels, rows = P.shape[2] * node.blocks, Q.shape[1] * node.blocks if P.shape[2] else 0
         columns, rows_ = self._take(channels, rows)

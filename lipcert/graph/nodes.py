@@ -15,7 +15,7 @@ from lipcert.errors import InvalidModel, InvalidRequest
 from lipcert.graph.linear_maps import Index, LinearMap
 
 if TYPE_CHECKING:
-    from lipcert.activations.record import ActivationRecord
+    from lipcert.activations.record import ActivationRecord, NormalForm
     from lipcert.arrays import Array, IntArray
     from lipcert.graph.summary import Summary
 
@@ -83,7 +83,23 @@ class Activation:
     @cached_property
     def record(self) -> ActivationRecord:
         """The record in the table."""
+        if self.kind not in TABLE:
+            raise InvalidRequest(
+                f"the activation {self.kind!r} is not known",
+                where=self.name,
+                advice="add its record to lipcert.activations.TABLE before the graph is built",
+            )
         return TABLE[self.kind]
+
+    @cached_property
+    def normal_form(self) -> NormalForm:
+        """Δw = K Δz + P Δv of its blocks."""
+        return self.record.normal_form(self.block, self.parameters)
+
+    @cached_property
+    def lipschitz(self) -> float:
+        """A proven ℓ2 Lipschitz constant of its blocks."""
+        return self.record.lipschitz(self.block, self.parameters)
 
     @cached_property
     def size(self) -> int:

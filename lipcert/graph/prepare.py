@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from lipcert.errors import InvalidRequest
 from lipcert.graph.comparators import expand
@@ -10,6 +11,9 @@ from lipcert.graph.nodes import Graph
 from lipcert.graph.pooling import pool_first
 from lipcert.graph.published import published_constraints, residual_relu
 from lipcert.graph.simplify import simplify
+
+if TYPE_CHECKING:
+    from lipcert.graph.claim import Claim
 
 
 def prepare(graph: Graph, form: str = "comparators", limit: int = 8) -> Graph:
@@ -42,6 +46,19 @@ def prepare(graph: Graph, form: str = "comparators", limit: int = 8) -> Graph:
     if form not in FORMS:
         raise InvalidRequest(f"the form {form!r} is not known", advice=f"use {', '.join(FORMS)}")
     return FORMS[form](graph, limit)
+
+
+def posed(graph: Graph, claim: Claim, form: str) -> Graph:
+    """The graph of a claim's functionals in the form that is bounded; what bounds and certificates are about.
+
+    Examples
+    --------
+    >>> from lipcert.graph import build as nn
+    >>> from lipcert.graph.claim import Claim
+    >>> posed(nn.sequential(nn.linear([[1.0], [2.0]]), nn.maxmin()), Claim(), "blocks").output_size
+    2
+    """
+    return prepare(claim.select(graph), form)
 
 
 FORMS: dict[str, Callable[[Graph, int], Graph]] = {

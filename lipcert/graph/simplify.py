@@ -145,7 +145,7 @@ class _Latents:
 
     def share(self, node: Activation) -> int:
         """The position of a node equal to `node` that uses the latents that are there."""
-        form = node.record.normal_form(node.block, node.parameters)
+        form = node.normal_form
         K, P, Q = (sp.csr_array(sp.kron(sp.eye_array(node.blocks), a[0])) for a in (form.K, form.P, form.Q))
         forms = _forms(self.builder, node.parent, Q)
         hashes = forms.hashes()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +12,7 @@ from lipcert.activations import TABLE
 from lipcert.graph.linear_maps import Convolution, Dense, Diagonal, Index, LinearMap, Sparse
 from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, Input
 from lipcert.graph.prepare import prepare
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from lipcert.graph.sizes import channels, nodes
 
 
 @dataclass(frozen=True)
@@ -111,38 +109,10 @@ def summarise(graph: Graph) -> Summary:
         sum(layer.parameters for layer in layers),
         _texts(_blocks(graph)),
         channels(prepare(graph)),
-        sum(isinstance(node, FixedPoint) for node in _nodes(graph)),
+        sum(isinstance(node, FixedPoint) for node in nodes(graph)),
         layers,
         graph.idealisations,
     )
-
-
-def channels(graph: Graph) -> int:
-    """The number of channels that lowering a (prepared) graph gives, without lowering it."""
-    return _latents(graph)[0]
-
-
-def rows(graph: Graph) -> int:
-    """The number of rows of R that lowering a (prepared) graph gives, without lowering it."""
-    return _latents(graph)[1]
-
-
-def _latents(graph: Graph) -> tuple[int, int]:
-    count = [0, 0]
-    for node in _nodes(graph):
-        if isinstance(node, Activation):
-            form = node.record.normal_form(node.block, node.parameters)
-            count[0] += node.blocks * form.P.shape[2]
-            count[1] += node.blocks * form.Q.shape[1]
-    return count[0], count[1]
-
-
-def _nodes(graph: Graph) -> Iterator[Input | Affine | Activation | FixedPoint]:
-    """The nodes, those of cells included."""
-    for _, node in graph.walk():
-        yield node
-        if isinstance(node, FixedPoint):
-            yield from _nodes(node.cell)
 
 
 def _blocks(graph: Graph) -> Counter[tuple[str, int]]:
@@ -225,7 +195,7 @@ def _parameters(node: Affine | Activation | FixedPoint) -> int:
     if isinstance(node, Activation):
         return sum(value.size for value in node.parameters.values())
     if isinstance(node, FixedPoint):
-        return sum(_parameters(inner) for inner in _nodes(node.cell) if not isinstance(inner, Input))
+        return sum(_parameters(inner) for inner in nodes(node.cell) if not isinstance(inner, Input))
     return sum(_stored(a) for a in node.maps) + (0 if node.bias is None else node.bias.size)
 
 

@@ -42,10 +42,11 @@ def solve_all(
     --------
     >>> from lipcert.constraints.interconnection import lower
     >>> from lipcert.graph import build as nn
+    >>> from lipcert.graph.claim import Claim
     >>> from lipcert.norms import Norm
     >>> from lipcert.sdp.problem import subproblems
     >>> network = nn.sequential(nn.linear([[3.0, 4.0]]), nn.relu(), nn.linear([[2.0], [1.0]]))
-    >>> rows = list(subproblems(lower(network), Norm.L2, Norm.LINF))
+    >>> rows = list(subproblems(lower(network), Claim(Norm.L2, Norm.LINF)))
     >>> [round(outcome.bound, 5) for outcome in solve_all(rows, "native", SolverOptions())]
     [10.0, 5.0]
     """

@@ -17,7 +17,6 @@ import numpy as np
 
 from lipcert.constraints.multipliers import Multipliers, Tie, tie_groups
 from lipcert.errors import InvalidRequest
-from lipcert.norms import Norm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from lipcert.arrays import Array, IntArray
     from lipcert.constraints.interconnection import Interconnection
+    from lipcert.graph.claim import Claim
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,43 +118,37 @@ class Problem:
         return value if self.output is not None else float(np.sqrt(value))
 
 
-def subproblems(
-    system: Interconnection[Array], norm: Norm, output_norm: Norm, tie: Tie = Tie.NEURON
-) -> Iterator[Problem]:
-    """The problems whose largest bound is the bound for a pair of norms (THEORY.md 4).
-
-    ℓ1 inputs give one problem a coordinate, ℓ∞ outputs one a row of Y.
-    """
-    groups, n = system.groups, system.inputs
+def subproblems(system: Interconnection[Array], claim: Claim, tie: Tie = Tie.NEURON) -> Iterator[Problem]:
+    """The problems of a claim, whose largest bound is its bound, in the order of `Claim.cases`."""
+    groups = system.groups
     variable = tie_groups(groups, tie)
     count = int(variable.max(initial=-1)) + 1
-    lam = np.zeros(count)
-    channels = groups.channels
-    whole = Problem(system.R, system.Y, variable[groups.row], variable[groups.column], lam, count)
-    parts = np.arange(n) if norm is Norm.LINF else np.zeros(n, dtype=np.int64)
-    for keep in [np.array([j]) for j in range(n)] if norm is Norm.L1 else [np.arange(n)]:
-        part = np.unique(parts[keep], return_inverse=True)[1]
-        mu = np.ones(int(part.max(initial=-1)) + 1)
-        columns = np.concatenate([np.arange(channels), channels + keep])
-        problem = replace(
-            whole,
-            R=system.R[:, columns] if norm is Norm.L1 else system.R,
-            Y=system.Y[:, columns] if norm is Norm.L1 else system.Y,
-            column=np.concatenate([whole.column, count + part]),
-            cost=np.concatenate([lam, mu]),
+    channels, inputs, outputs = groups.channels, system.inputs, system.Y.shape[0]
+    R, columns = system.R, np.arange(inputs)
+    for case in claim.cases(inputs, outputs):
+        if not np.array_equal(case.inputs, columns):
+            # rows of Y that share their inputs share R
+            columns = case.inputs
+            R = _of_inputs(system.R, channels, columns)
+        Y = system.Y if columns.size == inputs else _of_inputs(system.Y, channels, columns)
+        cost = np.concatenate([np.zeros(count), np.ones(case.parts)])
+        problem = Problem(
+            R,
+            Y if case.outputs.size == outputs else Y[case.outputs],
+            variable[groups.row],
+            np.concatenate([variable[groups.column], count + case.part]),
+            cost,
+            count,
         )
-        if output_norm is Norm.L2:
+        if case.weights is None:
             yield problem
-        elif output_norm is Norm.LINF:
-            for i in range(problem.Y.shape[0]):
-                yield replace(problem, Y=problem.Y[i : i + 1])
         else:
-            m = problem.Y.shape[0]
-            yield replace(
-                problem,
-                output=problem.variables + np.arange(m),
-                cost=0.5 * np.concatenate([problem.cost, np.ones(m)]),
-            )
+            nu = np.ones(case.weights)
+            yield replace(problem, output=cost.size + np.arange(nu.size), cost=0.5 * np.concatenate([problem.cost, nu]))
+
+
+def _of_inputs(matrix: Array, channels: int, inputs: IntArray) -> Array:
+    return matrix[:, np.concatenate([np.arange(channels), channels + inputs])]
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 import lipcert
-from lipcert.bounds import api
-from lipcert.certificates import prover
+from lipcert.bounds import api, run
+from lipcert.certificates import proof
 from lipcert.errors import InvalidRequest, NotCertified
 from lipcert.graph import build as nn
 from lipcert.norms import Norm
 from lipcert.sdp.outcome import Progress, Status
 
-PLAN = api.plan
+PLAN = run.Run.plan
 MODELS = Path(__file__).resolve().parents[2] / "models"
 
 
@@ -225,7 +225,7 @@ class TestEndings:
         def interrupted(*arguments):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(prover, "repair", interrupted)
+        monkeypatch.setattr(proof, "repair", interrupted)
         found = upper(GRAPH)
         assert (found.status, found.method) == (Status.INTERRUPTED, "product")
         assert found.upper == pytest.approx(found.product)
@@ -234,7 +234,7 @@ class TestEndings:
         def interrupted(*arguments):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(prover, "repair", interrupted)
+        monkeypatch.setattr(proof, "repair", interrupted)
         with pytest.raises(KeyboardInterrupt):
             upper(nn.sequential(nn.fixed_point([[0.5]], [[1.0]], None, nn.relu())))
 
@@ -272,12 +272,12 @@ class TestPlan:
         """The first method and solver tried for 300 neurons on 40 inputs."""
         tried = []
 
-        def note(job, *rest):
-            tried.extend(PLAN(job, *rest))
+        def note(self):
+            tried.extend(PLAN(self))
             raise NotCertified("enough")
 
-        monkeypatch.setattr(api, "plan", note)
-        monkeypatch.setattr(api, "available", lambda: free)
+        monkeypatch.setattr(run.Run, "plan", note)
+        monkeypatch.setattr(run, "available", lambda: free)
         with pytest.raises(NotCertified):
             upper(network(0, (40, 300, 300, 3)), **request)
         return tried

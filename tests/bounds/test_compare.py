@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import lipcert
+from lipcert.bounds.settings import Settings
 from lipcert.bounds.table import METHODS
 from lipcert.graph import build as nn
 from lipcert.graph.nodes import Graph
@@ -49,20 +50,20 @@ def test_margins_and_norms(network: Graph) -> None:
 def test_a_failing_method_does_not_stop_the_others(network: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     from lipcert.bounds import compare as module
 
-    real = module.bound
+    real = module.answer
 
-    def bound(graph: Graph, *, method: str, **options: object) -> lipcert.Bound:
+    def answer(graph: Graph, question: object, settings: Settings, **options: object) -> lipcert.Bound:
         failures = {
             "layer": lipcert.NotCertified("no"),
             "channel": MemoryError(),
             "lipsdp-rr": lipcert.MissingExtra("cvxpy", "solvers", purpose="it"),
             "liplt": KeyboardInterrupt(),
         }
-        if method in failures:
-            raise failures[method]
-        return real(graph, method=method, **options)
+        if settings.method in failures:
+            raise failures[settings.method]
+        return real(graph, question, settings, **options)
 
-    monkeypatch.setattr(module, "bound", bound)
+    monkeypatch.setattr(module, "answer", answer)
     result = lipcert.compare(network, ["layer", "channel", "lipsdp-rr", "product", "liplt", "neuron"])
     reasons = [entry.reason for entry in result.entries]
     assert reasons[:2] == ["no", "not enough memory"]
@@ -76,8 +77,8 @@ def test_after_an_interruption_no_method_begins(network: Graph, monkeypatch: pyt
 
     from lipcert.bounds import compare as module
 
-    real = module.bound
-    monkeypatch.setattr(module, "bound", lambda *a, **k: replace(real(*a, **k), status=Status.INTERRUPTED))
+    real = module.answer
+    monkeypatch.setattr(module, "answer", lambda *a, **k: replace(real(*a, **k), status=Status.INTERRUPTED))
     result = lipcert.compare(network, ["product", "neuron"])
     assert [entry.bound is not None for entry in result.entries] == [True, False]
 

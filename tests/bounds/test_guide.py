@@ -8,9 +8,10 @@ import pytest
 from lipcert.bounds.api import bound
 from lipcert.bounds.guide import Guide
 from lipcert.bounds.lower import _Search, lower_bound
-from lipcert.bounds.methods import Job, solve_tied
+from lipcert.bounds.methods import Job, Prepared, solve_tied
 from lipcert.constraints.multipliers import Tie
 from lipcert.graph import build as nn
+from lipcert.graph.claim import Claim
 from lipcert.graph.evaluate import forward
 from lipcert.graph.nodes import Graph
 from lipcert.graph.prepare import prepare
@@ -19,7 +20,7 @@ from lipcert.sdp.outcome import SolverOptions
 
 
 def guided(graph: Graph, norm: Norm = Norm.L2) -> Guide:
-    found = solve_tied(Job(prepare(graph), norm, Norm.L2, "native", SolverOptions()), Tie.NEURON).guide
+    found = solve_tied(Job(Prepared(prepare(graph)), Claim(norm, Norm.L2), "native", SolverOptions()), Tie.NEURON).guide
     assert found is not None
     return found
 
@@ -44,7 +45,7 @@ def test_shapes_and_ranges(norm: Norm) -> None:
 
 def test_a_group_of_several_channels_has_no_gain() -> None:
     graph, _, _ = network(nn.group_sort(4))
-    job = Job(prepare(graph, "blocks"), Norm.L2, Norm.L2, "native", SolverOptions())
+    job = Job(Prepared(prepare(graph, "blocks")), Claim(), "native", SolverOptions())
     guide = solve_tied(job, Tie.NEURON).guide
     assert guide is not None
     assert np.isnan(guide.gains).all()

@@ -11,6 +11,7 @@ import lipcert
 from lipcert.activations import TABLE
 from lipcert.bounds.product import norm_product
 from lipcert.graph import build as nn
+from lipcert.graph.claim import Claim
 from lipcert.graph.linear_maps import Diagonal, Index
 from lipcert.graph.nodes import GraphBuilder
 from lipcert.graph.prepare import prepare
@@ -63,7 +64,7 @@ def test_an_implicit_layer_has_none():
 )
 def test_other_norms(norm, output_norm, factor):
     product = norm_product(nn.sequential(nn.linear(W[0]), nn.relu(), nn.linear(W[2])))
-    assert product.conversion(norm, output_norm) == pytest.approx(product.value * factor, rel=1e-12)
+    assert product.conversion(Claim(norm, output_norm)) == pytest.approx(product.value * factor, rel=1e-12)
 
 
 def test_a_product_below_float64_is_not_zero():

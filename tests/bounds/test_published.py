@@ -8,16 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lipcert.bounds.api import bound
-from lipcert.bounds.methods import Job
+from lipcert.bounds.methods import Job, Prepared
 from lipcert.bounds.published import free_multipliers
 from lipcert.bounds.table import METHODS
 from lipcert.certificates import verify
 from lipcert.constraints.quadratic import group_sort_constraint
 from lipcert.errors import InvalidRequest
 from lipcert.graph import build as nn
+from lipcert.graph.claim import Claim
 from lipcert.graph.evaluate import forward
 from lipcert.graph.prepare import FORMS, prepare
-from lipcert.norms import Norm
 from lipcert.sdp.outcome import SolverOptions
 
 PUBLISHED = ("lipsdp-nsr", "lipsdp-nsr-full", "lipsdp-rr", "geolip", "eclipse", "eclipse-fast", "liplt")
@@ -41,7 +41,7 @@ def upper(graph, method, **request):
 
 
 def proposed(graph, method, tolerance=1e-8):
-    job = Job(prepare(graph, METHODS[method].form), Norm.L2, Norm.L2, "native", SolverOptions(tolerance))
+    job = Job(Prepared(prepare(graph, METHODS[method].form)), Claim(), "native", SolverOptions(tolerance))
     return METHODS[method].propose(job)
 
 

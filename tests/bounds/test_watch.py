@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 import lipcert
-from lipcert.bounds import api, watch
-from lipcert.bounds.methods import Job, Proposal
+from lipcert.bounds import run, watch
+from lipcert.bounds.methods import Job, Prepared, Proposal
 from lipcert.bounds.table import METHODS
 from lipcert.bounds.watch import Proven, Watch, within
 from lipcert.certificates import Certificate, Prover
 from lipcert.errors import NotCertified
 from lipcert.graph import build as nn
+from lipcert.graph.claim import Claim
 from lipcert.graph.nodes import Graph
-from lipcert.norms import Norm
 from lipcert.sdp.outcome import Progress, SolverOptions, Status
 
 
@@ -64,7 +64,7 @@ class Proof:
 
 
 def proven(value: float, status: Status = Status.INTERRUPTED) -> Proven:
-    job = Job(GRAPH, Norm.L2, Norm.L2, "native", SolverOptions())
+    job = Job(Prepared(GRAPH), Claim(), "native", SolverOptions())
     return Proven(Proposal((), "neuron", "native", status, None, 1), None, value, job)
 
 
@@ -250,8 +250,8 @@ class TestOnTheWay:
     ) -> None:
         calls = []
 
-        def require(self: Prover, *norms: object) -> None:
-            calls.append(norms)
+        def require(self: Prover) -> None:
+            calls.append(self)
             if len(calls) > 1:
                 raise lipcert.errors.NotEnoughMemory("no")
 
@@ -277,7 +277,7 @@ class TestEndings:
         def fails(*arguments: object) -> Certificate:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(api, "_with_room", fails)
+        monkeypatch.setattr(run, "with_room", fails)
         prove = Prover.prove
 
         def first_five(self: Prover, *arguments: Any) -> Certificate:
@@ -320,14 +320,14 @@ class TestEndings:
         def nothing(*arguments: object) -> None:
             monkeypatch.setattr(Prover, "prove", fails)
 
-        monkeypatch.setattr(api, "_with_room", nothing)
+        monkeypatch.setattr(run, "with_room", nothing)
         found = lipcert.bound(GRAPH, lower=False, method="neuron")
         # the solver did come to its end
         assert found.status is Status.OPTIMAL
         self.is_the_best_of(found, eager)
 
     def test_a_last_proof_that_is_worse(self, eager: list[Proven], monkeypatch: pytest.MonkeyPatch) -> None:
-        plain = api._with_room
+        plain = run.with_room
 
         def worse(*arguments: Any) -> Certificate | None:
             certificate = plain(*arguments)
@@ -335,7 +335,7 @@ class TestEndings:
             (scaling,) = certificate.scalings
             return replace(certificate, value=2.0 * certificate.value, scalings=(replace(scaling, m=2.0 * scaling.m),))
 
-        monkeypatch.setattr(api, "_with_room", worse)
+        monkeypatch.setattr(run, "with_room", worse)
         found = lipcert.bound(GRAPH, lower=False)
         assert found.status is Status.OPTIMAL
         assert found.upper < eager[-1].value

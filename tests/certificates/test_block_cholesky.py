@@ -11,17 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lipcert.bounds.api import bound
-from lipcert.bounds.methods import Job, solve_tied
-from lipcert.certificates import Certificate, Prover, block_cholesky, memory, prover, verify
+from lipcert.bounds.methods import Job, Prepared, solve_tied
+from lipcert.certificates import Certificate, Prover, block_cholesky, memory, proof, verify
 from lipcert.certificates.block_cholesky import BlockSystem, prove_by_blocks
 from lipcert.certificates.claims import Scaling
 from lipcert.constraints.multipliers import Multipliers, Tie
 from lipcert.errors import CertificateRejected, NotEnoughMemory
 from lipcert.graph import build as nn
+from lipcert.graph.claim import Claim
 from lipcert.graph.linear_maps import Diagonal
 from lipcert.graph.nodes import Graph, GraphBuilder
 from lipcert.graph.prepare import prepare
-from lipcert.norms import Norm
 from lipcert.sdp.outcome import SolverOptions
 
 ACTIVATIONS = (nn.relu, nn.tanh, lambda: nn.leaky_relu(0.2), lambda: nn.leaky_relu(-0.3), nn.gelu, nn.sigmoid, nn.abs_)
@@ -41,7 +41,7 @@ def residual(rng: np.random.Generator, act: nn.Layer) -> Graph:
 
 
 def proposal(graph: Graph) -> tuple[Multipliers, float]:
-    found = solve_tied(Job(prepare(graph), Norm.L2, Norm.L2, "native", SolverOptions()), Tie.NEURON)
+    found = solve_tied(Job(Prepared(prepare(graph)), Claim(), "native", SolverOptions()), Tie.NEURON)
     assert found.claim is not None
     return found.cases[0].plain(), found.claim
 
@@ -84,9 +84,7 @@ def test_agrees_with_the_dense_proof_on_any_scaling() -> None:
         lam = multipliers.lam * np.exp(0.05 * rng.standard_normal(multipliers.lam.size))
         m = optimum * (1 + 10.0 ** rng.uniform(-4, -0.5))
         scaling = Scaling(np.sqrt(lam), np.array([m]))
-        certificate = Certificate(
-            Norm.L2, Norm.L2, (), scaling.value(), "comparators", graph.fingerprint.hex(), (scaling,)
-        )
+        certificate = Certificate(Claim(), scaling.value(), "comparators", graph.fingerprint.hex(), (scaling,))
         try:
             verify(certificate, graph)
             expected = True
@@ -121,12 +119,12 @@ class TestLargeNetworks:
 
     @pytest.fixture(autouse=True)
     def lowered(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(prover, "LARGE", 5)
+        monkeypatch.setattr(proof, "LARGE", 5)
 
     def test_bound_and_verify_without_the_dense_proof(self, monkeypatch: pytest.MonkeyPatch) -> None:
         graph = residual(np.random.default_rng(1), nn.relu())
         usual = bound(graph, lower=False).upper
-        monkeypatch.setattr(prover, "lower", lambda *arguments: pytest.fail("nothing dense is needed"))
+        monkeypatch.setattr(proof, "lower", lambda *arguments: pytest.fail("nothing dense is needed"))
         found = bound(graph, lower=False)
         assert found.upper == pytest.approx(usual, rel=1e-6)
         assert found.certificate is not None
@@ -171,7 +169,7 @@ def test_without_memory_the_norm_product_is_the_answer(monkeypatch: pytest.Monke
     with pytest.raises(NotEnoughMemory, match="dense proof"):
         bound(graph, lower=False, method="neuron")
     with pytest.raises(NotEnoughMemory):
-        Prover(graph).require_memory(Norm.L2, Norm.L2)
+        Prover(graph).require_memory()
 
 
 def test_free_memory_is_known() -> None:
@@ -186,7 +184,7 @@ def test_the_work_of_a_proof_is_that_of_its_blocks() -> None:
     assert system(graph).operations() == pytest.approx(expected)
 
 
-def test_a_larger_proof_is_expected_to_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_larger_proof_is_expected_to_take_longer() -> None:
     rng = np.random.default_rng(0)
     provers = [
         Prover(nn.sequential(dense(rng, 20, n), nn.relu(), dense(rng, n, n), nn.relu(), dense(rng, n, 3)))
@@ -194,6 +192,8 @@ def test_a_larger_proof_is_expected_to_take_longer(monkeypatch: pytest.MonkeyPat
     ]
     for large in (True, False):
         # the dense proof forms [R; Y], which a network in layers does not need
-        monkeypatch.setattr(Prover, "large", large)
-        seconds = [prover.seconds(Norm.L2, Norm.L2) for prover in provers]
+        seconds = []
+        for prover in provers:
+            prover.proofs.large = large
+            seconds.append(prover.seconds())
         assert all(4.0 < second / first < 9.0 for first, second in pairwise(seconds))

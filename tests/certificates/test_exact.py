@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rational import RationalArithmetic, exact, is_positive_definite, matrix, rational, within
 
-from lipcert.certificates.claims import Scaling, cases, scaled
+from lipcert.certificates.claims import Scaling, scaled
 from lipcert.certificates.prover import Prover
 from lipcert.constraints.interconnection import lower
 from lipcert.constraints.multipliers import Multipliers
 from lipcert.errors import NotCertified
 from lipcert.graph import build as nn
+from lipcert.graph.claim import Claim
 from lipcert.graph.prepare import prepare
 from lipcert.norms import Norm
 
@@ -37,21 +38,20 @@ def network(rng, implicit=False):
 
 def proposals(graph, norm, output_norm, rng):
     """Multipliers that decrease from layer to layer, roughly; the repair has to do the rest."""
-    prover = Prover(graph)
-    groups = prover.system.groups
+    prover = Prover(graph, Claim(norm, output_norm))
+    groups = prover.proofs.dense.system.groups
     lam = 10.0 ** (2.0 * (groups.layer.max(initial=0) - groups.layer)) * rng.uniform(0.5, 2.0, groups.count)
-    wanted = list(cases(prover.system, norm, output_norm))
-    inputs = prover.system.inputs if norm is Norm.LINF else 1
-    nu = np.ones(2) if output_norm is Norm.L1 else None
-    return prover, [Multipliers(lam, np.ones(inputs), nu)] * len(wanted)
+    return prover, [
+        Multipliers(lam, np.ones(case.parts), None if case.weights is None else np.ones(case.weights))
+        for case in prover.proofs.cases
+    ]
 
 
 def assert_holds_exactly(graph, certificate):
     system = lower(prepare(graph), RationalArithmetic())
     groups = system.groups
     channels = groups.channels
-    everything = list(cases(Prover(graph).system, certificate.norm, certificate.output_norm))
-    for case, s in zip(everything, certificate.scalings, strict=True):
+    for case, s in zip(certificate.claim.cases(graph.input_size, graph.output_size), certificate.scalings, strict=True):
         columns = [*range(channels), *(channels + case.inputs)]
         rows = [[system.R[i, int(j)] * rational(s.d[groups.row[i]]) for j in columns] for i in range(system.R.nrows())]
         for k, i in enumerate(case.outputs):
@@ -77,7 +77,7 @@ def test_proven_claims_hold_exactly(seed, norm, output_norm):
     rng = np.random.default_rng(seed)
     graph = network(rng)
     prover, cases_ = proposals(graph, norm, output_norm, rng)
-    assert_holds_exactly(graph, prover.prove(norm, output_norm, cases_))
+    assert_holds_exactly(graph, prover.prove(cases_))
 
 
 @settings(max_examples=25, deadline=None)
@@ -86,7 +86,7 @@ def test_proven_claims_on_implicit_layers_hold_exactly(seed):
     rng = np.random.default_rng(seed)
     graph = network(rng, implicit=True)
     prover, cases_ = proposals(graph, Norm.L2, Norm.L2, rng)
-    assert_holds_exactly(graph, prover.prove(Norm.L2, Norm.L2, cases_))
+    assert_holds_exactly(graph, prover.prove(cases_))
 
 
 @settings(max_examples=25, deadline=None)
@@ -95,7 +95,7 @@ def test_enclosures_of_networks_contain_the_exact_matrices(seed, implicit):
     rng = np.random.default_rng(seed)
     graph = network(rng, implicit)
     truth = lower(prepare(graph), RationalArithmetic())
-    found = Prover(graph).system
+    found = Prover(graph).proofs.dense.system
     assert within(found.R.mid, found.R.rad, truth.R)
     assert within(found.Y.mid, found.Y.rad, truth.Y)
 
@@ -103,7 +103,7 @@ def test_enclosures_of_networks_contain_the_exact_matrices(seed, implicit):
 def test_the_exact_check_can_fail():
     graph = network(np.random.default_rng(0))
     prover, cases_ = proposals(graph, Norm.L2, Norm.L2, np.random.default_rng(0))
-    certificate = prover.prove(Norm.L2, Norm.L2, cases_)
+    certificate = prover.prove(cases_)
     s = certificate.scalings[0]
     smaller = type(s)(s.d, s.m * 0.999)
     wrong = type(certificate)(**{**vars(certificate), "scalings": (smaller,)})
@@ -114,8 +114,8 @@ def test_the_exact_check_can_fail():
 def test_scaled_enclosure_covers_underflow():
     """A product that underflows before it is divided by a tiny column is covered by the radius."""
     graph = nn.sequential(nn.linear([[1.0]]), nn.relu(), nn.linear([[1e-150]]), nn.relu(), nn.linear([[1.0]]))
-    system = Prover(graph).system
-    case = next(iter(cases(system, Norm.L2, Norm.L2)))
+    system = Prover(graph).proofs.dense.system
+    (case,) = Claim().cases(1, 1)
     s = Scaling(np.array([1e-280, 1e-280]), np.array([1.0]))
     b = scaled(system, case, s)
     truth = lower(prepare(graph), RationalArithmetic())
@@ -128,4 +128,4 @@ def test_scaled_enclosure_covers_underflow():
 def test_ill_posed_layers_have_no_bound():
     graph = nn.sequential(nn.fixed_point([[3.0]], [[1.0]], None, nn.relu()), nn.linear([[1.0]]))
     with pytest.raises(NotCertified, match="well-posedness"):
-        Prover(graph).prove(Norm.L2, Norm.L2, [Multipliers(np.ones(1), np.ones(1))])
+        Prover(graph).prove([Multipliers(np.ones(1), np.ones(1))])

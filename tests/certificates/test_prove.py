@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lipcert.certificates import Prover, verify
-from lipcert.certificates.claims import cases
 from lipcert.constraints.interconnection import lower
 from lipcert.constraints.multipliers import Multipliers
 from lipcert.graph import build as nn
+from lipcert.graph.claim import Claim
 from lipcert.graph.evaluate import forward
 from lipcert.graph.prepare import prepare
 from lipcert.norms import Norm
@@ -37,7 +37,7 @@ def mlp(rng, widths, act=nn.relu):
 
 def solved(graph, norm=L2, output_norm=L2, solver="clarabel"):
     """The proposals of a solver and the optimum as it sees it."""
-    problems = list(subproblems(lower(prepare(graph)), norm, output_norm))
+    problems = list(subproblems(lower(prepare(graph)), Claim(norm, output_norm)))
     outcomes = [get_solver(solver)(p, SolverOptions(tolerance=1e-9)) for p in problems]
     proposals = [p.split(o.y) for p, o in zip(problems, outcomes, strict=True)]
     return proposals, max(o.bound for o in outcomes)
@@ -58,7 +58,7 @@ def test_deep_chains_have_no_noise_floor(depth, factor):
     truth = factor**depth
     # lam of the product: the squared norms behind, exactly on the boundary of the cone
     behind = factor ** (2.0 * np.arange(depth - 1, 0, -1))
-    certificate = Prover(graph).prove(L2, L2, [Multipliers(np.repeat(behind, 8), np.array([1.0]))])
+    certificate = Prover(graph).prove([Multipliers(np.repeat(behind, 8), np.array([1.0]))])
     assert truth * (1 - 1e-12) <= certificate.value <= truth * (1 + 1e-6)
     verify(certificate, graph)
 
@@ -69,7 +69,7 @@ def test_every_norm_pair_loses_little_and_stays_above_the_truth(norm, output_nor
     rng = np.random.default_rng(5)
     graph = mlp(rng, [3, 6, 5, 2])
     proposals, optimum = solved(graph, norm, output_norm)
-    certificate = Prover(graph).prove(norm, output_norm, proposals)
+    certificate = Prover(graph, Claim(norm, output_norm)).prove(proposals)
     assert certificate.value == pytest.approx(optimum, rel=1e-6)
     x = rng.normal(size=(3, 4000))
     h = 1e-4 * rng.choice([-1.0, 0.0, 1.0], size=(3, 4000))
@@ -88,7 +88,7 @@ def test_raw_answers_of_other_solvers_are_repaired(solver, act):
     graph = mlp(np.random.default_rng(2), [4, 8, 8, 8, 3], act)
     _, optimum = solved(graph)
     proposals, _ = solved(graph, solver=solver)
-    value = Prover(graph).prove(L2, L2, proposals).value
+    value = Prover(graph).prove(proposals).value
     assert optimum * (1 - 1e-7) <= value <= optimum * (1 + (1e-6 if solver == "clarabel" else 1e-2))
 
 
@@ -99,7 +99,7 @@ def test_proposals_outside_the_cone_cost_about_their_distance(seed, noise):
     graph = mlp(rng, [3, 5, 4, 2])
     (proposal,), optimum = solved(graph)
     disturbed = replace(proposal, lam=proposal.lam * np.exp(noise * rng.normal(size=proposal.lam.size)))
-    value = Prover(graph).prove(L2, L2, [disturbed]).value
+    value = Prover(graph).prove([disturbed]).value
     assert optimum * (1 - 1e-7) <= value <= optimum * (1 + 500 * noise + 2e-5)
 
 
@@ -109,7 +109,7 @@ def test_any_proposal_for_a_feedforward_network_gives_a_bound(lam):
     (proposal,), optimum = solved(graph)
     broken = proposal.lam.copy()
     broken[::3] = lam
-    certificate = Prover(graph).prove(L2, L2, [Multipliers(broken, np.array([lam]))])
+    certificate = Prover(graph).prove([Multipliers(broken, np.array([lam]))])
     assert certificate.value >= optimum * (1 - 1e-7)
     verify(certificate, graph)
 
@@ -123,17 +123,17 @@ def test_zero_rows_and_dead_neurons():
     graph = nn.sequential(nn.linear(w1), nn.relu(), nn.linear(w2), nn.relu(), nn.linear(rng.normal(size=(2, 6))))
     proposals, optimum = solved(graph)
     proposals = [replace(p, lam=np.where(p.lam < 1e-6, 0.0, p.lam)) for p in proposals]
-    assert Prover(graph).prove(L2, L2, proposals).value == pytest.approx(optimum, rel=1e-5)
+    assert Prover(graph).prove(proposals).value == pytest.approx(optimum, rel=1e-5)
 
 
 @pytest.mark.parametrize("norm", list(Norm))
 def test_a_constant_network_has_a_bound_near_zero(norm):
     graph = nn.sequential(nn.linear(np.zeros((3, 4))), nn.relu(), nn.linear(np.ones((2, 3))))
-    prover = Prover(graph)
-    count = len(list(cases(prover.system, norm, norm)))
+    prover = Prover(graph, Claim(norm, norm))
+    count = len(prover.proofs.cases)
     inputs = 4 if norm is Norm.LINF else 1
     nu = np.ones(2) if norm is Norm.L1 else None
-    value = prover.prove(norm, norm, [Multipliers(np.ones(3), np.ones(inputs), nu)] * count).value
+    value = prover.prove([Multipliers(np.ones(3), np.ones(inputs), nu)] * count).value
     assert 0.0 <= value < 1e-100
 
 
@@ -150,7 +150,7 @@ def test_scales_of_weights_change_nothing(exponent):
     scale = 10.0**exponent
     depth = lower(prepare(build(1.0))).groups.layer
     lam = proposal.lam * scale ** (2.0 * (3 - depth))
-    value = Prover(build(scale)).prove(L2, L2, [Multipliers(lam, np.ones(1))]).value
+    value = Prover(build(scale)).prove([Multipliers(lam, np.ones(1))]).value
     assert value == pytest.approx(optimum * scale**4, rel=1e-6)
 
 
@@ -164,7 +164,7 @@ def test_implicit_layers_are_proven_well_posed(seed):
     graph = nn.sequential(
         nn.fixed_point(w, rng.normal(size=(n, 3)), None, nn.relu()), nn.linear(rng.normal(size=(2, n)))
     )
-    certificate = Prover(graph).prove(L2, L2, [Multipliers(np.ones(n), np.ones(1))])
+    certificate = Prover(graph).prove([Multipliers(np.ones(n), np.ones(1))])
     assert verify(certificate, graph).well_posed
     x = rng.normal(size=(3, 200))
     h = 1e-3 * rng.normal(size=(3, 200))
@@ -179,7 +179,7 @@ def test_selected_outputs(outputs):
     graph = mlp(np.random.default_rng(3), [3, 4, 2])
     selection = Selection(outputs)
     proposals, optimum = solved(selection.apply(graph), L2, Norm.LINF)
-    certificate = Prover(graph, selection).prove(L2, Norm.LINF, proposals)
+    certificate = Prover(graph, Claim(L2, Norm.LINF, selection)).prove(proposals)
     assert certificate.value == pytest.approx(optimum, rel=1e-6)
     assert len(certificate.values(len(outputs))) == len(outputs)
     verify(certificate, graph)

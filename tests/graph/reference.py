@@ -6,8 +6,8 @@ import cvxpy as cp
 import numpy as np
 
 from lipcert.constraints.interconnection import lower
+from lipcert.graph.claim import Claim
 from lipcert.graph.nodes import Activation, Affine, Graph, Input
-from lipcert.norms import Norm
 from lipcert.sdp.problem import subproblems
 
 
@@ -38,7 +38,7 @@ def run(graph: Graph, inputs: list[np.ndarray]) -> np.ndarray:
 
 def optimum(graph: Graph) -> float:
     """The ℓ2 bound of (C) by Clarabel."""
-    (problem,) = subproblems(lower(graph), Norm.L2, Norm.L2)
+    (problem,) = subproblems(lower(graph), Claim())
     y = cp.Variable(problem.variables, nonneg=True)
     R, Y = problem.R, problem.Y
     n = R.shape[1]

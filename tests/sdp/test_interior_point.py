@@ -15,6 +15,7 @@ from orthogonal import chain, isometry
 from lipcert.constraints.interconnection import lower
 from lipcert.constraints.multipliers import Tie
 from lipcert.graph import build as nn
+from lipcert.graph.claim import Claim
 from lipcert.graph.prepare import prepare
 from lipcert.norms import Norm
 from lipcert.sdp.outcome import Outcome, Progress, SolverOptions, Status
@@ -48,7 +49,7 @@ def random_weights(seed: int, widths: list[int], gain: float = 1.0) -> list[Arra
 def problem_of(
     graph: Graph, norm: Norm = Norm.L2, output_norm: Norm = Norm.L2, tie: Tie = Tie.NEURON, which: int = 0
 ) -> Problem:
-    return list(subproblems(lower(graph), norm, output_norm, tie))[which]
+    return list(subproblems(lower(graph), Claim(norm, output_norm), tie))[which]
 
 
 def slack(problem: Problem, y: Array) -> float:
@@ -406,7 +407,7 @@ def test_deep_residual_networks_with_equal_outputs_do_not_stall(seed):
         for _ in range(12)
     ]
     graph = nn.sequential(*blocks, nn.linear(np.ones((4, 1)) * rng.standard_normal(2)))
-    (problem,) = subproblems(lower(graph), Norm.L2, Norm.L2)
+    (problem,) = subproblems(lower(graph), Claim())
     outcome = solve(problem, SolverOptions())
     assert outcome.status is Status.OPTIMAL
     assert outcome.gap <= 1e-8

@@ -10,6 +10,7 @@ import pytest
 from lipcert.constraints.interconnection import lower
 from lipcert.constraints.multipliers import Tie
 from lipcert.graph import build as nn
+from lipcert.graph.claim import Claim
 from lipcert.graph.prepare import prepare
 from lipcert.norms import Norm
 from lipcert.sdp.problem import subproblems
@@ -26,7 +27,7 @@ def problem(norms=("2", "2"), tie=Tie.NEURON, layer=nn.relu):
     gain = 0.2 if tie is Tie.NETWORK else 1.0
     layers = [part for n, m in pairwise(sizes) for part in (nn.linear(gain * rng.standard_normal((m, n))), layer())]
     graph = prepare(nn.sequential(*layers[:-1]), "blocks")
-    return next(subproblems(lower(graph), Norm(norms[0]), Norm(norms[1]), tie))
+    return next(subproblems(lower(graph), Claim(Norm(norms[0]), Norm(norms[1])), tie))
 
 
 CASES = {

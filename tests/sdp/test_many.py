@@ -9,6 +9,7 @@ import pytest
 from lipcert.constraints.interconnection import lower
 from lipcert.errors import InvalidRequest
 from lipcert.graph import build as nn
+from lipcert.graph.claim import Claim
 from lipcert.norms import Norm
 from lipcert.sdp.many import solve_all
 from lipcert.sdp.outcome import SolverOptions, Status
@@ -20,7 +21,7 @@ def rows():
     rng = np.random.default_rng(2)
     layers = [nn.linear(rng.standard_normal((7, 5))), nn.relu(), nn.linear(rng.standard_normal((6, 7))), nn.relu()]
     system = lower(nn.sequential(*layers, nn.linear(rng.standard_normal((9, 6)))))
-    return list(subproblems(system, Norm.L2, Norm.LINF))
+    return list(subproblems(system, Claim(Norm.L2, Norm.LINF)))
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def test_coordinates_of_an_l1_input_are_not_spoilt_by_warm_starts():
     layers = [nn.linear(rng.standard_normal((sizes[1], sizes[0])))]
     for n, m in ((7, 6), (6, 3)):
         layers += [nn.relu(), nn.linear(rng.standard_normal((m, n)) / np.sqrt(n))]
-    problems = list(subproblems(lower(nn.sequential(*layers)), Norm.L1, Norm.L2))
+    problems = list(subproblems(lower(nn.sequential(*layers)), Claim(Norm.L1, Norm.L2)))
     chained = solve_all(problems, "native", SolverOptions())
     single = [solve_all([problem], "native", SolverOptions())[0].bound for problem in problems]
     assert [outcome.bound for outcome in chained] == pytest.approx(single, rel=1e-6)

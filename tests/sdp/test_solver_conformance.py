@@ -12,6 +12,7 @@ from lipcert.constraints.interconnection import lower
 from lipcert.constraints.multipliers import Tie
 from lipcert.errors import InvalidRequest, LipcertError, MissingExtra, SolverUnavailable
 from lipcert.graph import build as nn
+from lipcert.graph.claim import Claim
 from lipcert.graph.prepare import prepare
 from lipcert.norms import Norm
 from lipcert.sdp.outcome import SolverOptions, Status
@@ -34,7 +35,7 @@ def network(seed=0, sizes=(6, 8, 8, 4), layer=nn.relu):
 
 
 def first(graph, norm=Norm.L2, output_norm=Norm.L2, tie=Tie.NEURON):
-    return next(subproblems(lower(graph), norm, output_norm, tie))
+    return next(subproblems(lower(graph), Claim(norm, output_norm), tie))
 
 
 def dead_ends():

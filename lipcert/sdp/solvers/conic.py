@@ -137,10 +137,10 @@ def solve(problem: Problem, options: SolverOptions, *, backend: Backend) -> Outc
     --------
     >>> from lipcert.constraints.interconnection import lower
     >>> from lipcert.graph import build as nn
-    >>> from lipcert.norms import Norm
+    >>> from lipcert.graph.claim import Claim
     >>> from lipcert.sdp.problem import subproblems
     >>> network = nn.sequential(nn.linear([[3.0, 4.0]]), nn.relu(), nn.linear([[2.0]]))
-    >>> (problem,) = subproblems(lower(network), Norm.L2, Norm.L2)
+    >>> (problem,) = subproblems(lower(network), Claim())
     >>> round(solve(problem, SolverOptions(), backend=CLARABEL).bound, 5)
     10.0
     """

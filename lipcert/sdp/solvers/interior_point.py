@@ -76,10 +76,10 @@ def solve(problem: Problem, options: SolverOptions) -> Outcome:
     --------
     >>> from lipcert.constraints.interconnection import lower
     >>> from lipcert.graph import build as nn
-    >>> from lipcert.norms import Norm
+    >>> from lipcert.graph.claim import Claim
     >>> from lipcert.sdp.problem import subproblems
     >>> system = lower(nn.sequential(nn.linear([[2.0], [1.0]]), nn.relu(), nn.linear([[3.0, -1.0]])))
-    >>> outcome = solve(next(subproblems(system, Norm.L2, Norm.L2)), SolverOptions())
+    >>> outcome = solve(next(subproblems(system, Claim())), SolverOptions())
     >>> round(outcome.bound, 6), outcome.status.value
     (6.0, 'optimal')
     """

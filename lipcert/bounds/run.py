@@ -1,0 +1,312 @@
+"""One claim about one network on its way to a proven bound: what to try, and what of it is proven."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lipcert.bounds.methods import MATRIX_FREE, Job, Prepared, Proposal, solve_tied
+from lipcert.bounds.settings import AUTO
+from lipcert.bounds.table import METHODS
+from lipcert.bounds.watch import Proven, Watch
+from lipcert.certificates import Prover
+from lipcert.certificates.memory import available
+from lipcert.constraints.multipliers import Tie
+from lipcert.errors import DoesNotApply, LipcertError, NotCertified
+from lipcert.graph.nodes import FixedPoint
+from lipcert.graph.prepare import posed
+from lipcert.graph.sizes import channels, rows
+from lipcert.norms import Norm
+from lipcert.sdp.outcome import Progress, SolverOptions, Status
+from lipcert.sdp.solvers import interior_point
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lipcert.bounds.methods import Method
+    from lipcert.bounds.product import NormProduct
+    from lipcert.bounds.settings import Settings
+    from lipcert.certificates import Certificate
+    from lipcert.graph.claim import Claim
+    from lipcert.graph.nodes import Graph
+
+MIX_ABOVE = 1e-5
+"""Relative loss through the proof from which coarser multipliers are mixed in."""
+MIXTURES = (1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-2)
+"""The parts of them that are tried."""
+CERTIFICATE_WORTH = 1e-7
+"""Relative improvement for which `auto` gives up a certificate: the norm product seldom has one."""
+DENSE_LIMIT = 2500
+"""Largest size of the matrices of an interior-point step that `auto` accepts."""
+BLOCKS = "blocks"
+"""The form of the norm product, that of the network as it is written."""
+
+
+class Run:
+    """One claim about one network: forms and provers are made once, and what is proven is kept by the watch.
+
+    Parameters
+    ----------
+    graph
+        The network.
+    claim
+        What the bound is about.
+    settings
+        How it is looked for.
+    watch
+        Receives progress, and keeps the best bound that is proven.
+    guided
+        Whether a lower bound follows, which a guide from the solver would help.
+
+    Examples
+    --------
+    >>> from lipcert.bounds.settings import Settings
+    >>> from lipcert.graph import build as nn
+    >>> from lipcert.graph.claim import Claim
+    >>> network = nn.sequential(nn.linear([[3.0, 4.0]]), nn.relu(), nn.linear([[2.0]]))
+    >>> round(Run(network, Claim(), Settings()).run().value, 6)
+    10.0
+    """
+
+    def __init__(
+        self, graph: Graph, claim: Claim, settings: Settings, watch: Watch | None = None, guided: bool = False
+    ) -> None:
+        self.graph, self.claim, self.settings = graph, claim, settings
+        self.watch = watch or Watch()
+        self.guided = guided
+        self.notes: list[str] = []
+        self._prepared: dict[str, Prepared] = {}
+        self._provers: dict[str, Prover] = {}
+        self._started = time.perf_counter()
+
+    def prepared(self, form: str) -> Prepared:
+        """The network of the claim in a form."""
+        if form not in self._prepared:
+            self._prepared[form] = Prepared(posed(self.graph, self.claim, form))
+        return self._prepared[form]
+
+    def job(self, form: str, solver: str = "none") -> Job:
+        """What a method that takes this form is asked for."""
+        chosen = self.settings
+        options = SolverOptions(chosen.tolerance, chosen.time_limit, progress=self.watch, extra=dict(chosen.extra))
+        return Job(self.prepared(form), self.claim, solver, options, chosen.jobs, self.guided)
+
+    def prover(self, form: str) -> Prover:
+        """Proves the claim in a form."""
+        if form not in self._provers:
+            self._provers[form] = Prover(self.graph, self.claim, form, self.prepared(form).graph)
+        return self._provers[form]
+
+    @property
+    def product(self) -> NormProduct | None:
+        """The norm product of the network as it is written: a comparator's factor is more than its share of the sort's."""
+        return self.prepared(BLOCKS).product
+
+    def plan(self) -> list[tuple[str, str]]:
+        """Which methods and solvers to try, in order, until one is proven.
+
+        A method that is asked for by name is tried alone. 'auto' begins with one multiplier a neuron, by the interior-point
+        method where its matrices are small enough for memory and the time limit, else matrix-free, and falls back to coarser
+        ties and the norm product.
+        """
+        prepared = self.prepared(self.settings.form).graph
+        size = dense_size(prepared)
+        columns = size + min(size, prepared.input_size)
+        limit = self.settings.time_limit
+        small = size <= DENSE_LIMIT and interior_point.bytes_needed(size, columns) <= available()
+        small = small and (limit is None or interior_point.seconds_needed(size, columns) <= limit)
+        chosen = self.settings.solver
+        if chosen == AUTO:
+            chosen = "native" if small or not self.claim.euclidean else MATRIX_FREE
+        if self.settings.method != AUTO:
+            return [(self.settings.method, "none" if self.settings.method == "product" else chosen)]
+        product = [] if self.product is None else [("product", "none")]
+        finest = [("neuron", chosen)] if size <= DENSE_LIMIT or chosen == MATRIX_FREE else []
+        return [*finest, ("layer", chosen), *product]
+
+    def run(self) -> Proven:
+        """The first entry of the plan whose multipliers can be proven; the norm product where that is smaller.
+
+        What was proven on the way of a solver is the answer where nothing better is proven at its end.
+
+        Raises
+        ------
+        NotCertified
+            If nothing is proven.
+        """
+        failure: LipcertError | None = None
+        settled = False
+        self.watch(Progress("norm product"))
+        product = self.product
+        if product is not None:
+            self.watch.lower(product.conversion(self.claim))
+        for name, solver in self.plan():
+            try:
+                if settled and not self._promises(METHODS[name]):
+                    continue
+                self.watch.keep(self.attempt(name, solver))
+                settled = True
+            except (NotCertified, MemoryError) as error:
+                self.notes.append(f"{name} ({solver}): {error or 'not enough memory'}")
+                failure = error if isinstance(error, LipcertError) else failure
+            except KeyboardInterrupt:
+                best = self.watch.best or self._norm_product()
+                self.watch.best = replace(best, proposal=replace(best.proposal, status=Status.INTERRUPTED))
+                break
+        if self.watch.best is not None:
+            return replace(self.watch.best, product=product, notes=tuple(self.notes))
+        if failure is not None:
+            raise _explained(failure, self.graph)
+        raise NotCertified("no bound could be proven", advice="; ".join(self.notes))
+
+    def attempt(self, name: str, solver: str) -> Proven:
+        """What one method and solver prove.
+
+        Raises
+        ------
+        DoesNotApply
+            If the method is not for this claim or network.
+        NotCertified
+            If its multipliers cannot be proven.
+        """
+        method = METHODS[name]
+        form = method.form or self.settings.form
+        job = self.job(form, solver)
+        reason = method.refuses(job)
+        if reason is not None:
+            raise DoesNotApply(f"the method {name} does not apply: {reason}", advice="use --method auto")
+        value = method.value(job)
+        if value is not None:
+            return self._valued(job, method, value)
+        prover = self.prover(form)
+        # before the solver works for nothing
+        prover.require_memory()
+        attempt = Attempt(self, name, prover, job)
+        return attempt.proven(method.propose(attempt.job))
+
+    def tell_proof(self, done: int, total: int) -> None:
+        """Say how many cases are proven."""
+        seconds = time.perf_counter() - self._started
+        self.watch(Progress("proof", done, seconds=seconds, total=total if total > 1 else None))
+
+    def _promises(self, method: Method) -> bool:
+        """Whether a method may be better than what is proven: it has a value of its own, and a smaller one."""
+        if self.watch.best is None:
+            return True
+        value = method.value(self.job(method.form or self.settings.form))
+        return value is not None and value < self.watch.best.value * (1.0 - CERTIFICATE_WORTH)
+
+    def _valued(self, job: Job, method: Method, value: float) -> Proven:
+        """The method's own value, with a certificate where its multipliers carry it."""
+        proposal = method.propose(job)
+        if dense_size(job.graph) > DENSE_LIMIT:
+            return Proven(proposal, None, value, job)
+        try:
+            certificate = self.prover(method.form or self.settings.form).prove(proposal.cases, self.tell_proof)
+        except NotCertified:
+            return Proven(proposal, None, value, job)
+        if certificate.value > value:
+            return Proven(proposal, None, value, job)
+        return Proven(proposal, replace(certificate, value=value), value, job)
+
+    def _norm_product(self) -> Proven:
+        """The norm product without a certificate: what is left when the user cannot wait for anything else."""
+        method, job = METHODS["product"], self.job(BLOCKS)
+        value = method.value(job)
+        if value is None:
+            raise KeyboardInterrupt
+        return Proven(method.propose(job), None, value, job)
+
+
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """One method at work on a run: the points on its way are proven now and then, and its end in every case."""
+
+    run: Run
+    name: str
+    prover: Prover
+    plain: Job
+
+    @cached_property
+    def job(self) -> Job:
+        """The job, with its points offered here."""
+        return replace(self.plain, offer=self.offer)
+
+    def offer(self, value: float, propose: Callable[[], Proposal]) -> None:
+        """Prove a point that stands for this value, where that is worth its time."""
+        self.run.watch.offer(value, self.prover.seconds, lambda: self._point(propose))
+
+    def proven(self, proposal: Proposal) -> Proven:
+        """What is proven at the end."""
+        try:
+            found = with_room(self.prover, self.job, proposal, self.run.tell_proof)
+        except KeyboardInterrupt:
+            # what the solver found is worth the one proof that it takes
+            proposal = replace(proposal, status=Status.INTERRUPTED)
+            found = None
+        self.run.watch.ended(self.job, proposal)
+        certificate = found or self.prover.prove(proposal.cases)
+        return Proven(proposal, certificate, certificate.value, self.job)
+
+    def _point(self, propose: Callable[[], Proposal]) -> Proven:
+        self.prover.require_memory()
+        proposal = replace(propose(), method=self.name)
+        certificate = self.prover.prove(proposal.cases)
+        return Proven(proposal, certificate, certificate.value, self.job)
+
+
+def with_room(prover: Prover, job: Job, proposal: Proposal, tell: Callable[[int, int], None]) -> Certificate | None:
+    """A certificate for multipliers whose proof loses more than rounding explains, with coarser ones mixed in.
+
+    Where the multipliers span many decades, a rounding error in R that meets the smallest of them decides. The feasible
+    multipliers are convex, so adding a small part of those tied by layer keeps the cone and lifts the smallest ones.
+    None where the plain proof is as good as the proposal, or no mixture is better.
+    """
+    try:
+        plain = prover.prove(proposal.cases, tell)
+    except NotCertified:
+        plain = None
+    if job.claim.output_norm is Norm.L1 or dense_size(job.graph) > DENSE_LIMIT:
+        return plain
+    claimed = max((float(np.sqrt(case.mu.sum())) * case.input_scale for case in proposal.cases), default=0.0)
+    if plain is not None and plain.value <= claimed * (1.0 + MIX_ABOVE):
+        return plain
+    try:
+        coarse = solve_tied(replace(job, solver="native"), Tie.LAYER).cases
+    except NotCertified:
+        return plain
+    best = plain
+    for part in MIXTURES:
+        mixed = [
+            replace(fine, lam=fine.lam + part * rough.lam, mu=fine.mu + part * rough.mu)
+            for fine, rough in zip(proposal.cases, coarse, strict=True)
+        ]
+        try:
+            trial = prover.prove(mixed, tell)
+        except NotCertified:
+            continue
+        if best is None or trial.value < best.value:
+            best = trial
+    return best
+
+
+def dense_size(prepared: Graph) -> int:
+    """Channels, or rows where maxima have more of them, and outputs: the size of an interior-point step and of the proof."""
+    return max(channels(prepared), rows(prepared)) + prepared.output_size
+
+
+def _explained(failure: LipcertError, graph: Graph) -> LipcertError:
+    """The failure; of an implicit network, for which a bound and well-posedness are one proof, what it means there."""
+    layers = [node for _, node in graph.walk() if isinstance(node, FixedPoint)]
+    if not layers or not isinstance(failure, NotCertified):
+        return failure
+    return NotCertified(
+        f"well-posedness could not be certified, so there is no bound: {failure.what}",
+        where=next((node.name for node in layers if node.name), "the implicit layer"),
+        advice="its equation may have no solution or several; it has one for ‖W‖ < 1 and 1-Lipschitz activations, and for "
+        "W + Wᵀ ≺ 2I and slopes in [0, 1]",
+    )

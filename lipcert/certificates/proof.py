@@ -1,0 +1,194 @@
+"""The ways to prove a claim about a prepared graph, and the one place that chooses among them.
+
+Prover and verification ask the same `Proof` objects: one proves scalings for proposed multipliers, the other whether given
+scalings hold. Another way of proof is one more class here, and its place in `proofs`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from lipcert.certificates.block_cholesky import BlockSystem, prove_by_blocks
+from lipcert.certificates.claims import holds
+from lipcert.certificates.enclosure import Enclosure, EnclosureArithmetic
+from lipcert.certificates.memory import require
+from lipcert.certificates.repair import repair
+from lipcert.constraints.interconnection import Interconnection, lower
+from lipcert.graph.sizes import channels, groups, rows
+from lipcert.threads import threads_for
+
+if TYPE_CHECKING:
+    from lipcert.certificates.claims import Scaling
+    from lipcert.constraints.multipliers import Multipliers
+    from lipcert.graph.claim import Case, Claim
+    from lipcert.graph.nodes import Graph
+
+LARGE = 3000
+"""Rows of [R; Y] from which the proof by blocks comes first."""
+WEAK = 1e-6
+"""Relative loss from which the proof by blocks is tried on smaller networks too."""
+TRIES = 4.0
+"""Factorisations that a proof takes, and"""
+SPEED = 1e10
+"""operations a second, for a guess of its time."""
+
+
+class Proof(Protocol):
+    """One way to prove the cases of a claim about a prepared graph."""
+
+    def bytes_needed(self) -> int:
+        """About how much memory it takes at its peak."""
+
+    def seconds(self) -> float:
+        """About how long the proof of one case takes, rather too much than too little."""
+
+    def improve(self, case: Case, proposal: Multipliers) -> Scaling | None:
+        """The scaling with the least proven value that starts from the proposal, or None where nothing is proven."""
+
+    def holds(self, case: Case, scaling: Scaling) -> bool:
+        """Whether the scaling is proven for every network of the enclosure."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """‖B‖ < 1 for the whole matrix, of any claim (docs/proof.md).
+
+    Attributes
+    ----------
+    graph
+        The prepared graph.
+    """
+
+    graph: Graph
+
+    def bytes_needed(self) -> int:
+        """Seven matrices of the size of [R; Y]."""
+        height, width = self._shape
+        return 56 * height * width
+
+    def seconds(self) -> float:
+        """A few factorisations of the smaller Gram matrix."""
+        height, width = self._shape
+        return TRIES * height * width * (height + min(height, width)) / SPEED
+
+    @cached_property
+    def system(self) -> Interconnection[Enclosure]:
+        """The enclosure of R and Y."""
+        require(self.bytes_needed(), "the dense proof")
+        height, width = self._shape
+        with np.errstate(over="ignore", invalid="ignore"), threads_for(float(height) ** 2 * width):
+            return lower(self.graph, EnclosureArithmetic())
+
+    def improve(self, case: Case, proposal: Multipliers) -> Scaling | None:
+        """Repairs the proposal until it is proven."""
+        return repair(self.system, case, proposal)
+
+    def holds(self, case: Case, scaling: Scaling) -> bool:
+        """By one factorisation."""
+        return holds(self.system, case, scaling)
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return rows(self.graph) + self.graph.output_size, channels(self.graph) + self.graph.input_size
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """The same layer by layer, of claims on ℓ2 to ℓ2 about scalar activations (docs/proof.md)."""
+
+    system: BlockSystem
+
+    def bytes_needed(self) -> int:
+        """A few layers."""
+        return self.system.bytes_needed()
+
+    def seconds(self) -> float:
+        """A few block factorisations."""
+        return TRIES * self.system.operations() / SPEED
+
+    def improve(self, case: Case, proposal: Multipliers) -> Scaling | None:
+        """The proposal with a little room."""
+        return prove_by_blocks(self.system, proposal)
+
+    def holds(self, case: Case, scaling: Scaling) -> bool:
+        """By one block factorisation."""
+        return self.system.holds(scaling)
+
+
+class Proofs:
+    """The proofs that a claim about a prepared graph can have, in the order in which they are tried.
+
+    For large networks the proof by blocks comes first; for others it comes where the dense one is weak: the rounding of R,
+    which it does not form, may decide.
+
+    Examples
+    --------
+    >>> from lipcert.graph import build as nn
+    >>> from lipcert.graph.claim import Claim
+    >>> proofs = Proofs(nn.sequential(nn.linear([[2.0]]), nn.relu()), Claim())
+    >>> [type(proof).__name__ for proof in proofs.in_order()], proofs.sizes(proofs.cases[0])
+    (['Dense', 'Blocks'], (1, 1, None))
+    """
+
+    def __init__(self, graph: Graph, claim: Claim) -> None:
+        self.graph = graph
+        self.claim = claim
+        self.cases = claim.cases(graph.input_size, graph.output_size)
+        self.dense = Dense(graph)
+        self.large = rows(graph) + graph.output_size > LARGE
+
+    @cached_property
+    def blocks(self) -> Blocks | None:
+        """The proof by blocks where it applies."""
+        system = BlockSystem.of(self.graph) if self.claim.euclidean else None
+        return None if system is None else Blocks(system)
+
+    @property
+    def first(self) -> Proof:
+        """The proof that is tried first."""
+        return (self.blocks if self.large else None) or self.dense
+
+    def in_order(self) -> list[Proof]:
+        """All of them."""
+        others: list[Proof] = [self.dense] if self.blocks is None else [self.dense, self.blocks]
+        return others[::-1] if self.large else others
+
+    def sizes(self, case: Case) -> tuple[int, int, int | None]:
+        """How many numbers d, m and n the scaling of a case has."""
+        return groups(self.graph), case.parts, case.weights
+
+    def require_memory(self) -> None:
+        """Raise where the first of them does not fit into memory.
+
+        Raises
+        ------
+        NotEnoughMemory
+            With what it would take.
+        """
+        require(self.first.bytes_needed(), "the dense proof" if self.first is self.dense else "the proof")
+
+    def improve(self, case: Case, proposal: Multipliers) -> Scaling | None:
+        """The least proven scaling that the proofs find, or None; the next one is asked where one is weak."""
+        best = self.first.improve(case, proposal)
+        if best is not None and (self.large or not _is_weak(best, proposal)):
+            return best
+        for proof in self.in_order()[1:]:
+            other = proof.improve(case, proposal)
+            if best is None or (other is not None and other.value() < best.value()):
+                best = other
+        return best
+
+    def holds(self, case: Case, scaling: Scaling) -> bool:
+        """Whether one of the proofs shows the scaling."""
+        return any(proof.holds(case, scaling) for proof in self.in_order())
+
+
+def _is_weak(scaling: Scaling, proposal: Multipliers) -> bool:
+    """Whether a proof loses more than rounding of B explains."""
+    with np.errstate(invalid="ignore"):
+        claimed = float(np.sqrt(np.sum(proposal.mu))) * proposal.input_scale
+    return not scaling.value() <= claimed * (1.0 + WEAK)
