@@ -70,8 +70,8 @@ class Box:
         return bool((self.low == -np.inf).all() and (self.high == np.inf).all())
 
     @property
-    def centre(self) -> Array | None:
-        """The point that anchored bounds are about: none."""
+    def centre(self) -> None:
+        """The point that anchored bounds start from: none."""
         return None
 
     def fitted(self, inputs: int) -> Box:

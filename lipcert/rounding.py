@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lipcert.arrays import Array, BoolArray, IntArray
 
 UNIT = 2.0**-53
@@ -109,6 +111,10 @@ class Interval:
         low, high = np.maximum(self.low, other.low), np.minimum(self.high, other.high)
         return Interval(np.minimum(low, high), np.maximum(low, high))
 
+    def reaching(self, low: float, high: float) -> Interval:
+        """The intervals within known ends of all numbers."""
+        return self.meet(Interval(np.full_like(self.low, low), np.full_like(self.high, high)))
+
     def hull(self, other: Interval) -> Interval:
         """The smallest intervals that hold both."""
         return Interval(np.minimum(self.low, other.low), np.maximum(self.high, other.high))
@@ -117,6 +123,11 @@ class Interval:
         """x + y, rounded outward."""
         with np.errstate(invalid="ignore"):
             return Interval(down(self.low + other.low), up(self.high + other.high))
+
+    def of_blocks(self, block: int, monotone: Callable[[Array], Array]) -> Interval:
+        """The values of a function of each `block` neighbours that grows with all of them and rounds nothing."""
+        low, high = (monotone(end.reshape(-1, block)).ravel() for end in (self.low, self.high))
+        return Interval(low, high)
 
     def take(self, index: IntArray | BoolArray) -> Interval:
         """Some of the intervals."""

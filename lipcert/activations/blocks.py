@@ -10,7 +10,7 @@ import numpy as np
 from lipcert.activations import balls
 from lipcert.activations.record import ActivationRecord, NormalForm, Parameters
 from lipcert.activations.sorting import Maximum, helmert, mean_matrix, mean_slope, normal_form
-from lipcert.rounding import UNIT
+from lipcert.rounding import UNIT, Interval, down, gamma, up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +53,9 @@ class Householder(ActivationRecord):
         t = balls.cases(t, 0, lambda y: y, lambda y: y * 0)
         return [x - arb(float(u)) * t for u, x in zip(parameters["u"], z, strict=True)]
 
-    def normal_form(self, block: int, parameters: Parameters) -> NormalForm:
+    def normal_form(
+        self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
+    ) -> NormalForm:
         u, c = parameters["u"], parameters["c"]
         product = 0.5 * u[:, :, None] * c[:, None, :]
         K = np.eye(block) - product
@@ -62,7 +64,27 @@ class Householder(ActivationRecord):
         group = np.zeros(1, dtype=np.int64)
         return NormalForm(K, 0.5 * u[:, :, None], c[:, None, :], group, group, K_radius=radius)
 
-    def lipschitz(self, block: int, parameters: Parameters) -> float:
+    def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
+        u, c = (parameters[key] for key in "uc")
+        z = Interval(on.low.reshape(-1, block), on.high.reshape(-1, block))
+        middle, radius = z.middle(), z.radius()
+        room = (np.abs(c) * (radius + gamma(block + 4) * np.abs(middle))).sum(axis=1, keepdims=True)
+        room = up(room * (1.0 + 2.0 * gamma(block + 8)))
+        t = (c * middle).sum(axis=1, keepdims=True)
+        with np.errstate(invalid="ignore"):
+            below = Interval(np.minimum(down(t - room), 0.0), np.minimum(up(t + room), 0.0))
+            ends = [np.where(u == 0.0, 0.0, u * end) for end in (below.low, below.high)]
+            low, high = down(z.low - up(np.maximum(*ends))), up(z.high - down(np.minimum(*ends)))
+        return Interval(low.ravel(), high.ravel())
+
+    def as_modulus(self, block: int, parameters: Parameters) -> tuple[Array, Array, Array, Array] | None:
+        # x − u·min(t, 0) with min(t, 0) = (t − |t|)/2
+        u, c = parameters["u"], parameters["c"]
+        return np.eye(block)[None], -0.5 * u[:, :, None], 0.5 * u[:, :, None], c[:, None, :]
+
+    def lipschitz(
+        self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
+    ) -> float:
         # on span(u, c), with t = uᵀc and δ = ‖u‖²‖c‖² − t² = Σ_{i<j}(u_i c_j − u_j c_i)²:
         # ‖I − ucᵀ‖ = ½(√(δ + t²) + √(δ + (2 − t)²)); convexity takes care of the segment from I to I − ucᵀ
         u, c = np.broadcast_arrays(parameters["u"], parameters["c"])
@@ -105,13 +127,20 @@ class Softmax(ActivationRecord):
         # p_i = 1/Σ_j e^(z_j − z_i)
         return [1 / (1 + sum(((y - x).exp() for j, y in enumerate(z) if j != i), start=0 * x)) for i, x in enumerate(z)]
 
-    def normal_form(self, block: int, parameters: Parameters) -> NormalForm:
+    def normal_form(
+        self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
+    ) -> NormalForm:
         mean, radius = mean_matrix(block, block)
         B, B_radius = helmert(block)
         centring = np.eye(block) - mean
         return normal_form(0.25 * centring, 0.25 * (radius + np.spacing(1.0)), 0.25 * B, 0.25 * B_radius, block)
 
-    def lipschitz(self, block: int, parameters: Parameters) -> float:
+    def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
+        return _shares(on, block).reaching(0.0, 1.0)
+
+    def lipschitz(
+        self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
+    ) -> float:
         return 0.5
 
     def describe(self, blocks: int, block: int) -> str:
@@ -144,12 +173,19 @@ class LogSoftmax(ActivationRecord):
             -(1 + sum(((y - x).exp() for j, y in enumerate(z) if j != i), start=0 * x)).log() for i, x in enumerate(z)
         ]
 
-    def normal_form(self, block: int, parameters: Parameters) -> NormalForm:
+    def normal_form(
+        self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
+    ) -> NormalForm:
         mean, radius = mean_matrix(block, block)
         P = np.full((block, min(block - 1, 1)), -mean_slope(block))
         return normal_form(np.eye(block) - mean, radius + np.spacing(1.0), P, None, block)
 
-    def lipschitz(self, block: int, parameters: Parameters) -> float:
+    def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
+        return _shares(on, block, logarithm=True).reaching(-np.inf, 0.0)
+
+    def lipschitz(
+        self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
+    ) -> float:
         return float(np.nextafter(np.sqrt(float(block)), np.inf))
 
     def describe(self, blocks: int, block: int) -> str:
@@ -181,10 +217,27 @@ class LogSumExp(ActivationRecord):
         rest = sum(((y - z[top]).exp() for k, y in enumerate(z) if k != top), start=0 * z[top])
         return [z[top] + (1 + rest).log()]
 
-    def normal_form(self, block: int, parameters: Parameters) -> NormalForm:
+    def normal_form(
+        self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
+    ) -> NormalForm:
         return Maximum().normal_form(block, parameters)
 
-    def lipschitz(self, block: int, parameters: Parameters) -> float:
+    def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
+        from flint import arb
+
+        # it grows with every number
+        found = []
+        for end in (on.low, on.high):
+            blocks = [self.ball([arb(x) for x in z], parameters)[0] for z in end.reshape(-1, block).tolist()]
+            found.append(np.array([(float(w.mid()), float(w.rad())) for w in blocks]))
+        low, high = down(down(found[0][:, 0]) - up(found[0][:, 1])), up(up(found[1][:, 0]) + up(found[1][:, 1]))
+        # the maximum is near, also where the balls say nothing
+        most = on.of_blocks(block, lambda end: end.max(axis=1))
+        return Interval(low, high).meet(Interval(most.low, up(most.high + np.log(block) * (1.0 + 4.0 * UNIT))))
+
+    def lipschitz(
+        self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
+    ) -> float:
         return 1.0
 
     def describe(self, blocks: int, block: int) -> str:
@@ -198,7 +251,9 @@ class LogSumExp(ActivationRecord):
 class Nonexpansive(ActivationRecord):
     """Any block with ‖Δw‖ ≤ ‖Δz‖: K = 0, P = I, Q = I, one group."""
 
-    def normal_form(self, block: int, parameters: Parameters) -> NormalForm:
+    def normal_form(
+        self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
+    ) -> NormalForm:
         out = self.output_size(block)
         return NormalForm(
             np.zeros((1, out, block)),
@@ -208,7 +263,9 @@ class Nonexpansive(ActivationRecord):
             np.zeros(block, dtype=np.int64),
         )
 
-    def lipschitz(self, block: int, parameters: Parameters) -> float:
+    def lipschitz(
+        self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
+    ) -> float:
         return 1.0
 
     @abstractmethod
@@ -237,12 +294,40 @@ class EuclideanNorm(Nonexpansive):
         total = sum((x * x for x in z), start=0 * z[0])
         return [total.sqrt() if balls.is_series(total) else total.nonnegative_part().sqrt()]
 
+    def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
+        z = Interval(on.low.reshape(-1, block), on.high.reshape(-1, block))
+        least = np.where((z.low <= 0.0) & (z.high >= 0.0), 0.0, np.minimum(np.abs(z.low), np.abs(z.high)))
+        # squares may overflow, which says nothing, and underflow
+        room = 2.0 * gamma(block + 8)
+        with np.errstate(over="ignore", invalid="ignore"):
+            low = np.sqrt((least**2).sum(axis=1)) * (1.0 - room)
+            high = np.sqrt((z.magnitude() ** 2).sum(axis=1) + block * 2.0**-1000) * (1.0 + room)
+        return Interval(np.where(np.isfinite(low), np.maximum(down(low), 0.0), 0.0), up(high))
+
     def describe(self, blocks: int, block: int) -> str:
         return _counted(blocks, f"Euclidean norm over {block}")
 
     def _direction(self, z: Array) -> Array:
         norm = self.value(z, {})
         return z / np.where(norm > 0, norm, 1.0)
+
+
+def _shares(on: Interval, block: int, *, logarithm: bool = False) -> Interval:
+    """1/Σ_j e^(z_j − z_i), or its logarithm, over ranges of the z_j: it grows with z_i and falls with the others."""
+    from flint import arb
+
+    ends = []
+    for own, others in ((on.low, on.high), (on.high, on.low)):
+        balls_of = [[arb(value) for value in end.tolist()] for end in (own, others)]
+        for i, mine in enumerate(balls_of[0]):
+            start = i // block * block
+            rest = range(start, start + block)
+            total = 1 + sum(((balls_of[1][j] - mine).exp() for j in rest if j != i), start=arb(0))
+            share = -total.log() if logarithm else 1 / total
+            ends.append((float(share.mid()), float(share.rad())))
+    mid, rad = np.array(ends).T.reshape(2, 2, on.size)
+    with np.errstate(invalid="ignore"):
+        return Interval(down(down(mid[0]) - up(rad[0])), up(up(mid[1]) + up(rad[1])))
 
 
 def _counted(blocks: int, what: str) -> str:

@@ -8,13 +8,16 @@ import numpy as np
 from scipy.special import erf, erfc, expit
 
 from lipcert.activations import balls
+from lipcert.activations.local import kinks, periodic
 from lipcert.activations.record import Parameters, Pointwise
 from lipcert.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from lipcert.activations.local import Bends
     from lipcert.arrays import Array
+    from lipcert.rounding import Interval
 
     Slopes = Callable[[Parameters], tuple[Array, Array]]
 
@@ -41,6 +44,64 @@ def _down(x: Array) -> Array:
     return np.nextafter(x, -np.inf)
 
 
+def _one_kink(at: float, below: Array, above: Array) -> tuple[Array, Array, Array]:
+    """One kink on the horizontal axis, and the slopes on its sides."""
+    slopes = np.stack(np.broadcast_arrays(below, above), axis=1)
+    return np.array([[at]]), np.zeros((1, 1)), slopes
+
+
+def _bends(*points: float) -> Bends:
+    return lambda p, low, high: kinks(*(np.array([point]) for point in points))
+
+
+def _scaled_bends(point: float, key: str) -> Bends:
+    """Bends at ±point/p[key]; none where that is infinite."""
+
+    def bends(p: Parameters, low: Array, high: Array) -> Interval:
+        with np.errstate(divide="ignore"):
+            at = np.abs(point / p[key])
+        return kinks(-at, at)
+
+    return bends
+
+
+def _periodic_bends(start: float, step: float, key: str | None = None) -> Bends:
+    """Bends at (start + k·step)/|p[key]|, k any integer."""
+
+    def bends(p: Parameters, low: Array, high: Array) -> Interval:
+        scale = np.abs(p[key]) if key else _ONE
+        return periodic(start / scale, step / scale, low, high)
+
+    return bends
+
+
+def _step(sign: Array, low: Array, high: Array) -> tuple[Array, Array]:
+    """(low, high) where sign > 0, (high, low) where sign < 0."""
+    return np.where(sign < 0, high, low), np.where(sign < 0, low, high)
+
+
+def _clip_breaks(p: Parameters) -> tuple[Array, Array, Array]:
+    low, high = np.broadcast_arrays(p["low"], p["high"])
+    low, open_ = np.minimum(low, high), (low < high).astype(np.float64)
+    at = np.stack([low, high], axis=1)
+    # for low ≥ high the constant high
+    value = np.where(open_[:, None] > 0, at, high[:, None])
+    return at, value, np.stack([np.zeros_like(open_), open_, np.zeros_like(open_)], axis=1)
+
+
+def _soft_breaks(p: Parameters) -> tuple[Array, Array, Array]:
+    at = np.stack([-p["lambd"], p["lambd"]], axis=1)
+    return at, np.zeros_like(at), np.array([[1.0, 0.0, 1.0]])
+
+
+def _gate_bends(p: Parameters, low: Array, high: Array) -> Interval:
+    """Where alpha·x + beta is 0 and 1."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ends = [-p["beta"] / p["alpha"], (1.0 - p["beta"]) / p["alpha"]]
+    closed, opened = (np.where(np.isnan(end), np.inf, end) for end in ends)
+    return kinks(np.minimum(closed, opened), np.maximum(closed, opened))
+
+
 def _positive(p: Parameters, key: str, name: str) -> None:
     if not (p[key] > 0).all():
         raise InvalidRequest(f"{name} needs {key} > 0")
@@ -55,6 +116,7 @@ RELU = Pointwise(
     lambda x, p: balls.cases(x, 0, lambda y: y * 0, lambda y: y),
     "slopes 0 and 1; LipSDP, arXiv 1906.04893",
     modulus=True,
+    breaks=lambda p: _one_kink(0.0, np.zeros(1), _ONE),
 )
 
 LEAKY_RELU = Pointwise(
@@ -65,6 +127,7 @@ LEAKY_RELU = Pointwise(
     lambda p: _hull(p["alpha"], _ONE),
     lambda x, p: balls.cases(x, 0, lambda y: p["alpha"] * y, lambda y: y),
     "slopes alpha and 1, any sign of alpha; PReLU is the same with one alpha a channel",
+    breaks=lambda p: _one_kink(0.0, p["alpha"], _ONE),
 )
 
 TWO_SLOPE = Pointwise(
@@ -75,6 +138,7 @@ TWO_SLOPE = Pointwise(
     lambda p: _hull(p["below"], p["above"]),
     lambda x, p: balls.cases(x, 0, lambda y: p["below"] * y, lambda y: p["above"] * y),
     "slope `below` for x < 0 and `above` for x > 0",
+    breaks=lambda p: _one_kink(0.0, p["below"], p["above"]),
 )
 
 ABS = Pointwise(
@@ -86,6 +150,7 @@ ABS = Pointwise(
     lambda x, p: balls.absolute(x),
     "slopes −1 and 1",
     modulus=True,
+    breaks=lambda p: _one_kink(0.0, -_ONE, _ONE),
 )
 
 
@@ -108,6 +173,7 @@ CLIP = Pointwise(
     _clip_slopes,
     _clip_enclosure,
     "min(max(x, low), high): slopes 0 and 1, constant for low ≥ high; ReLU6 and HardTanh are of this kind",
+    breaks=_clip_breaks,
 )
 
 ELU = Pointwise(
@@ -118,6 +184,9 @@ ELU = Pointwise(
     lambda p: _hull(np.zeros(1), _ONE, p["alpha"]),
     lambda x, p: balls.cases(x, 0, lambda y: p["alpha"] * (y.exp() - 1), lambda y: y),
     "slope 1 above zero, alpha·e^x in (0, alpha] below",
+    bends=_bends(0.0),
+    limits=_within(0.0, 1.0),
+    reach=lambda p: (np.minimum(-p["alpha"], 0.0), np.full(1, np.inf)),
 )
 
 
@@ -134,6 +203,8 @@ SELU = Pointwise(
     _selu_slopes,
     lambda x, p: p["gamma"] * balls.cases(x, 0, lambda y: p["alpha"] * (y.exp() - 1), lambda y: y),
     "slope gamma above zero, gamma·alpha·e^x below; 1.7581 for the constants of arXiv 1706.02515",
+    bends=_bends(0.0),
+    limits=lambda p: (np.zeros(1), p["gamma"]),
 )
 
 
@@ -150,6 +221,9 @@ CELU = Pointwise(
     _celu_slopes,
     lambda x, p: balls.cases(x, 0, lambda y: p["alpha"] * ((y / p["alpha"]).exp() - 1), lambda y: y),
     "slope e^(x/alpha) in (0, 1] below zero for alpha > 0; for alpha < 0 it is unbounded",
+    bends=_bends(0.0),
+    limits=_within(0.0, 1.0),
+    reach=lambda p: (-p["alpha"], np.full(1, np.inf)),
 )
 
 TANH = Pointwise(
@@ -160,6 +234,9 @@ TANH = Pointwise(
     _within(0.0, 1.0),
     lambda x, p: balls.tanh(x),
     "tanh' = 1 − tanh² lies in (0, 1]",
+    bends=_bends(0.0),
+    limits=_within(0.0, 0.0),
+    reach=_within(-1.0, 1.0),
 )
 
 SIGMOID = Pointwise(
@@ -170,6 +247,9 @@ SIGMOID = Pointwise(
     _within(0.0, 0.25),
     lambda x, p: balls.logistic(x),
     "σ' = σ(1 − σ) lies in (0, ¼]",
+    bends=_bends(0.0),
+    limits=_within(0.0, 0.0),
+    reach=_within(0.0, 1.0),
 )
 
 
@@ -187,6 +267,9 @@ SOFTPLUS = Pointwise(
     _softplus_slopes,
     lambda x, p: balls.softplus(p["beta"] * x) / p["beta"],
     "log(1 + e^(beta·x))/beta has the slope σ(beta·x) in (0, 1)",
+    bends=_bends(),
+    limits=lambda p: _step(p["beta"], np.zeros(1), _ONE),
+    reach=lambda p: (np.where(p["beta"] > 0, 0.0, -np.inf), np.where(p["beta"] > 0, np.inf, 0.0)),
 )
 
 LOG_SIGMOID = Pointwise(
@@ -197,6 +280,9 @@ LOG_SIGMOID = Pointwise(
     _within(0.0, 1.0),
     lambda x, p: -balls.softplus(-x),
     "the slope of log σ(x) is σ(−x) in (0, 1)",
+    bends=_bends(),
+    limits=_within(1.0, 0.0),
+    reach=_within(-np.inf, 0.0),
 )
 
 SOFTSIGN = Pointwise(
@@ -207,6 +293,9 @@ SOFTSIGN = Pointwise(
     _within(0.0, 1.0),
     lambda x, p: balls.cases(x, 0, lambda y: y / (1 - y), lambda y: y / (1 + y)),
     "the slope of x/(1 + |x|) is (1 + |x|)⁻² in (0, 1]",
+    bends=_bends(0.0),
+    limits=_within(0.0, 0.0),
+    reach=_within(-1.0, 1.0),
 )
 
 HARD_SIGMOID = Pointwise(
@@ -217,6 +306,9 @@ HARD_SIGMOID = Pointwise(
     lambda p: _hull(np.zeros(1), p["alpha"]),
     lambda x, p: _unit_clip(p["alpha"] * x + p["beta"]),
     "clip(alpha·x + beta, 0, 1): slopes 0 and alpha",
+    bends=_gate_bends,
+    limits=_within(0.0, 0.0),
+    reach=_within(0.0, 1.0),
 )
 
 
@@ -233,6 +325,8 @@ HARD_SWISH = Pointwise(
     lambda x, p: x * _unit_clip(p["alpha"] * x + p["beta"]),
     "x·s with s = clip(alpha·x + beta, 0, 1): slope 0 or 1 where s is clipped, else 2s − beta in [−beta, 2 − beta], "
     "whatever alpha is; [−½, 3/2] for beta = ½",
+    bends=_gate_bends,
+    limits=lambda p: _step(p["alpha"], np.zeros(1), _ONE),
 )
 
 
@@ -250,6 +344,8 @@ GELU = Pointwise(
     lambda x, p: x * (1 + (p["rate"] * x).erf()) / 2,
     "x·(1 + erf(rate·x))/2 with t = √2·rate·x has the slope Φ(t) + t·φ(t), whatever the rate; its derivative "
     "(2 − t²)φ(t) vanishes at t = ±√2",
+    bends=_scaled_bends(1.0, "rate"),
+    limits=lambda p: _step(p["rate"], np.zeros(1), _ONE),
 )
 
 
@@ -278,6 +374,8 @@ GELU_TANH = Pointwise(
     _within(-0.12899306865877178, 1.128993068658772),
     _gelu_tanh_enclosure,
     "x·(1 + tanh(√(2/π)(x + 0.044715 x³)))/2; extrema of the slope at ±1.41850…, computed to 40 digits",
+    bends=_bends(-1.4185040087908284, 1.4185040087908284),
+    limits=_within(0.0, 1.0),
 )
 
 SILU = Pointwise(
@@ -289,6 +387,8 @@ SILU = Pointwise(
     lambda x, p: x * balls.logistic(p["beta"] * x),
     "x·σ(beta·x) with t = beta·x has the slope σ(t)(1 + t·σ(−t)), whatever beta; extrema at t = ±2.39935…, computed "
     "to 40 digits; Swish",
+    bends=_scaled_bends(2.3993572805154677, "beta"),
+    limits=lambda p: _step(p["beta"], np.zeros(1), _ONE),
 )
 
 
@@ -318,6 +418,8 @@ MISH = Pointwise(
     _within(-0.11252612238946257, 1.088498161251728),
     _mish_enclosure,
     "x·tanh(softplus(x)); extrema of the slope at −2.25637… and 1.49057…, computed to 40 digits",
+    bends=_bends(-2.2563763963607932, 1.4905711794854285),
+    limits=_within(0.0, 1.0),
 )
 
 ERF = Pointwise(
@@ -328,6 +430,9 @@ ERF = Pointwise(
     _within(0.0, 1.1283791670955128),
     lambda x, p: x.erf(),
     "the slope 2/√π·e^(−x²) lies in (0, 2/√π]",
+    bends=_bends(0.0),
+    limits=_within(0.0, 0.0),
+    reach=_within(-1.0, 1.0),
 )
 
 SIN = Pointwise(
@@ -338,6 +443,8 @@ SIN = Pointwise(
     _within(-1.0, 1.0),
     lambda x, p: x.sin(),
     "sin' = cos lies in [−1, 1]",
+    bends=_periodic_bends(0.0, np.pi),
+    reach=_within(-1.0, 1.0),
 )
 
 COS = Pointwise(
@@ -348,6 +455,8 @@ COS = Pointwise(
     _within(-1.0, 1.0),
     lambda x, p: x.cos(),
     "cos' = −sin lies in [−1, 1]",
+    bends=_periodic_bends(np.pi / 2, np.pi),
+    reach=_within(-1.0, 1.0),
 )
 
 SIN_SQUARED = Pointwise(
@@ -358,6 +467,8 @@ SIN_SQUARED = Pointwise(
     _within(-1.0, 1.0),
     lambda x, p: (1 - (2 * x).cos()) / 2,
     "the slope of sin² x is sin 2x in [−1, 1]; x + sin²(a·x)/a is Snake, arXiv 2006.08195",
+    bends=_periodic_bends(np.pi / 4, np.pi / 2),
+    reach=_within(0.0, 1.0),
 )
 
 SNAKE = Pointwise(
@@ -368,6 +479,7 @@ SNAKE = Pointwise(
     _within(0.0, 2.0),
     lambda x, p: x + (1 - (2 * p["a"] * x).cos()) / (2 * p["a"]),
     "x + sin²(a·x)/a, a ≠ 0, has the slope 1 + sin(2a·x) in [0, 2]; arXiv 2006.08195",
+    bends=_periodic_bends(np.pi / 4, np.pi / 2, "a"),
 )
 
 ARCTAN = Pointwise(
@@ -378,6 +490,9 @@ ARCTAN = Pointwise(
     _within(0.0, 1.0),
     lambda x, p: x.atan(),
     "the slope 1/(1 + x²) lies in (0, 1]",
+    bends=_bends(0.0),
+    limits=_within(0.0, 0.0),
+    reach=_within(-1.5707963267948968, 1.5707963267948968),
 )
 
 ARSINH = Pointwise(
@@ -388,6 +503,8 @@ ARSINH = Pointwise(
     _within(0.0, 1.0),
     lambda x, p: balls.cases(x, 0, lambda y: -((1 + y * y).sqrt() - y).log(), lambda y: ((1 + y * y).sqrt() + y).log()),
     "the slope 1/√(1 + x²) lies in (0, 1]",
+    bends=_bends(0.0),
+    limits=_within(0.0, 0.0),
 )
 
 
@@ -410,6 +527,7 @@ SOFTSHRINK = Pointwise(
         lambda y: balls.cases(y, p["lambd"], lambda t: t * 0, lambda t: t - p["lambd"]),
     ),
     "x − clip(x, −lambd, lambd): slopes 0 and 1",
+    breaks=_soft_breaks,
 )
 
 TANHSHRINK = Pointwise(
@@ -420,6 +538,8 @@ TANHSHRINK = Pointwise(
     _within(0.0, 1.0),
     lambda x, p: x - balls.tanh(x),
     "the slope of x − tanh x is tanh² x in [0, 1)",
+    bends=_bends(0.0),
+    limits=_within(1.0, 1.0),
 )
 
 
@@ -436,6 +556,9 @@ SOFT_ABS = Pointwise(
     _soft_abs_slopes,
     lambda x, p: (x * x + p["offset"]).sqrt(),
     "√(x² + offset), the pseudo-Huber function up to constants, has the slope x/√(x² + offset) in (−1, 1)",
+    bends=_bends(),
+    limits=_within(-1.0, 1.0),
+    reach=_within(0.0, np.inf),
 )
 
 RECORDS = (

@@ -18,6 +18,7 @@ from lipcert.rounding import UNIT
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array
+    from lipcert.rounding import Interval
 
 SOURCE = "Pauli et al., ICLR 2024, arXiv 2401.14033, with P = S = 0"
 
@@ -28,7 +29,9 @@ class PublishedSort(Sort):
     name = "sort_published"
     source = SOURCE
 
-    def normal_form(self, block: int, parameters: Parameters) -> NormalForm:
+    def normal_form(
+        self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
+    ) -> NormalForm:
         K = np.zeros((1, block, block))
         group = np.r_[np.zeros(block - 1, dtype=np.int64), 1] if block > 1 else np.zeros(1, dtype=np.int64)
         if block == 2:
@@ -43,6 +46,9 @@ class PublishedSort(Sort):
     def is_modulus(self, block: int) -> bool:
         return False
 
+    def as_modulus(self, block: int, parameters: Parameters) -> None:
+        return None
+
 
 class PublishedHouseholder(Householder):
     """The part along N = I − vvᵀ, v = c/‖c‖, as one group, the part along v as the other.
@@ -53,7 +59,9 @@ class PublishedHouseholder(Householder):
     name = "householder_published"
     source = SOURCE
 
-    def normal_form(self, block: int, parameters: Parameters) -> NormalForm:
+    def normal_form(
+        self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
+    ) -> NormalForm:
         u, c = parameters["u"], parameters["c"]
         v = c / np.linalg.norm(c, axis=1, keepdims=True)
         along, product = _outer(v, v), 0.5 * _outer(u, c)
@@ -75,6 +83,9 @@ class PublishedHouseholder(Householder):
             np.concatenate([spread, np.zeros_like(u)[:, :, None]], axis=2),
             np.concatenate([spread, np.zeros_like(c)[:, None, :]], axis=1),
         )
+
+    def as_modulus(self, block: int, parameters: Parameters) -> None:
+        return None
 
 
 def _outer(a: Array, b: Array) -> Array:

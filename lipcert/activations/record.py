@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lipcert.activations import local
 from lipcert.errors import InvalidRequest
+from lipcert.rounding import Interval
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array, IntArray
@@ -93,15 +95,42 @@ class ActivationRecord(ABC):
         """
 
     @abstractmethod
-    def normal_form(self, block: int, parameters: Parameters) -> NormalForm:
-        """The normal form of a block of `block` inputs."""
+    def normal_form(
+        self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
+    ) -> NormalForm:
+        """The normal form of a block of `block` inputs.
+
+        Parameters
+        ----------
+        block
+            Inputs of a block.
+        parameters
+            The parameters.
+        on
+            The range of all inputs, blocks·block of them, where the form has to hold; everywhere by default.
+        around
+            An enclosure of the point, on that range, that all increments start from; any two points by default.
+        """
+
+    @abstractmethod
+    def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
+        """A range that holds all outputs for inputs in the range `on`."""
 
     def is_modulus(self, block: int) -> bool:
         """Whether φ(z) = K z + P |Q z| itself, with exact K, P, Q and one channel: then |Q z| can be shared."""
         return False
 
+    def as_modulus(self, block: int, parameters: Parameters) -> tuple[Array, Array, Array, Array] | None:
+        """(A, C, B, Q), exact, with φ(z) = A z + C t + B |t|, t = Q z, one number a block; None where it has no such form.
+
+        Shapes (b, out, in), (b, out, 1), (b, out, 1), (b, 1, in). Then the range of t decides which of two linear maps φ is.
+        """
+        return None
+
     @abstractmethod
-    def lipschitz(self, block: int, parameters: Parameters) -> float:
+    def lipschitz(
+        self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
+    ) -> float:
         """A proven ℓ2 Lipschitz constant of a block, rounded up: the activation's factor in the norm product."""
 
     def describe(self, blocks: int, block: int) -> str:
@@ -148,6 +177,15 @@ class Pointwise(ActivationRecord):
         The derivation of the slopes.
     modulus
         Whether φ(x) = K x + P |x| exactly.
+    breaks
+        Of a piecewise linear function: its kinks (b, k) ascending, its values there, and the slopes (b, k + 1) between them.
+    bends
+        Of a smooth one: enclosures of the points of [low, high] where its derivative turns or jumps (`local.kinks`,
+        `local.periodic`); between them it is monotone. Without them bounds on a region are looser.
+    limits
+        The slopes at −∞ and +∞.
+    reach
+        The least and the largest value, rounded outward.
     """
 
     name: str
@@ -158,6 +196,10 @@ class Pointwise(ActivationRecord):
     enclosure: Callable[[Any, Mapping[str, Any]], Any]
     source: str
     modulus: bool = False
+    breaks: local.Breaks | None = field(default=None, kw_only=True)
+    bends: local.Bends | None = field(default=None, kw_only=True)
+    limits: local.Pair | None = field(default=None, kw_only=True)
+    reach: local.Pair | None = field(default=None, kw_only=True)
 
     def value(self, z: Array, parameters: Parameters) -> Array:
         return self.function(z, _aligned(parameters))
@@ -174,24 +216,40 @@ class Pointwise(ActivationRecord):
         exact = {key: arb(float(value)) for key, value in parameters.items()}
         return [self.enclosure(x, exact) for x in z]
 
-    def normal_form(self, block: int, parameters: Parameters) -> NormalForm:
+    def normal_form(
+        self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
+    ) -> NormalForm:
         if block != 1:
             raise InvalidRequest(f"{self.title} acts on single numbers, not on groups of {block}")
-        low, high = self.slopes(parameters)
-        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        slopes = self.slopes_on(parameters, on, around)
+        if not slopes.bounded.all():
             raise InvalidRequest(f"{self.title} has no finite slope interval for these parameters")
-        K, P = slope_centre(low, high)
+        K, P = slope_centre(slopes.low, slopes.high)
         shape = (-1, 1, 1)
         count = 1 if P.any() else 0
         group = np.zeros(count, dtype=np.int64)
         return NormalForm(K.reshape(shape), P.reshape(shape)[:, :, :count], np.ones((1, count, 1)), group, group)
 
+    def slopes_on(self, parameters: Parameters, on: Interval | None = None, around: Interval | None = None) -> Interval:
+        """All slopes (φ(z) − φ(z′))/(z − z′) for z, z′ in a range, everywhere by default, or for z′ in `around` only."""
+        if on is None:
+            return Interval(*self.slopes(parameters))
+        return local.slopes(self, parameters, on, around)
+
+    def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
+        return local.image(self, parameters, on)
+
+    def lines(self, parameters: Parameters, on: Interval, below: Array, above: Array) -> tuple[Array, Array]:
+        """(b, t) with below·z + b ≤ φ(z) ≤ above·z + t on a range, for any slopes, one a number."""
+        return local.offsets(self, parameters, on, below, above)
+
     def is_modulus(self, block: int) -> bool:
         return self.modulus
 
-    def lipschitz(self, block: int, parameters: Parameters) -> float:
-        low, high = self.slopes(parameters)
-        return float(max(np.abs(low).max(), np.abs(high).max()))
+    def lipschitz(
+        self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
+    ) -> float:
+        return float(self.slopes_on(parameters, on, around).magnitude().max())
 
     def describe(self, blocks: int, block: int) -> str:
         return f"{blocks * block} {self.title}"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lipcert.arrays import Array
+    from lipcert.rounding import Interval
 
 
 def helmert(k: int) -> tuple[Array, Array]:
@@ -87,17 +88,31 @@ class Sort(ActivationRecord):
         upper = sorted((x.upper() for x in heads), key=_Ordered)
         return [balls.order_statistic(a.union(b), z) for a, b in zip(lower, upper, strict=True)]
 
-    def normal_form(self, block: int, parameters: Parameters) -> NormalForm:
+    def normal_form(
+        self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
+    ) -> NormalForm:
         if block == 2:
             group = np.zeros(1, dtype=np.int64)
             K, P, Q = np.full((1, 2, 2), 0.5), np.array([[[-0.5], [0.5]]]), np.array([[[-1.0, 1.0]]])
             return NormalForm(K, P, Q, group, group)
         return normal_form(*mean_matrix(block, block), *helmert(block), block)
 
+    def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
+        # the k-th smallest is monotone in every input
+        return on.of_blocks(block, lambda end: np.sort(end, axis=1))
+
     def is_modulus(self, block: int) -> bool:
         return block == 2
 
-    def lipschitz(self, block: int, parameters: Parameters) -> float:
+    def as_modulus(self, block: int, parameters: Parameters) -> tuple[Array, Array, Array, Array] | None:
+        if block != 2:
+            return None
+        form = self.normal_form(block, parameters)
+        return form.K, np.zeros_like(form.P), form.P, form.Q
+
+    def lipschitz(
+        self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
+    ) -> float:
         return 1.0
 
     def describe(self, blocks: int, block: int) -> str:
@@ -137,7 +152,9 @@ class Maximum(ActivationRecord):
             top = top.max(balls.head(x))
         return [balls.order_statistic(top, z)]
 
-    def normal_form(self, block: int, parameters: Parameters) -> NormalForm:
+    def normal_form(
+        self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
+    ) -> NormalForm:
         if block == 2:
             group = np.zeros(1, dtype=np.int64)
             K, P, Q = np.full((1, 1, 2), 0.5), np.full((1, 1, 1), 0.5), np.array([[[-1.0, 1.0]]])
@@ -146,10 +163,21 @@ class Maximum(ActivationRecord):
         P = np.full((1, min(block - 1, 1)), mean_slope(block))
         return normal_form(*mean_matrix(1, block), P, None, block)
 
+    def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
+        return on.of_blocks(block, lambda end: end.max(axis=1))
+
     def is_modulus(self, block: int) -> bool:
         return block == 2
 
-    def lipschitz(self, block: int, parameters: Parameters) -> float:
+    def as_modulus(self, block: int, parameters: Parameters) -> tuple[Array, Array, Array, Array] | None:
+        if block != 2:
+            return None
+        form = self.normal_form(block, parameters)
+        return form.K, np.zeros_like(form.P), form.P, form.Q
+
+    def lipschitz(
+        self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
+    ) -> float:
         return 1.0
 
     def describe(self, blocks: int, block: int) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lipcert.activations.record import ActivationRecord, NormalForm
     from lipcert.arrays import Array, IntArray
     from lipcert.graph.summary import Summary
+    from lipcert.rounding import Interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +66,9 @@ class Activation:
     channel
         For each block the convolution channel that it belongs to, or None where a block is its own channel; the tie of
         the method `channel`.
+    on, around
+        The range of its inputs on a region, and an enclosure of those at its centre where all increments start there: the
+        normal form holds for these. None for everywhere, and for any two points.
     """
 
     parent: int
@@ -74,6 +78,8 @@ class Activation:
     parameters: Mapping[str, Array] = field(default_factory=dict)
     channel: IntArray | None = None
     name: str = ""
+    on: Interval | None = None
+    around: Interval | None = None
 
     @property
     def parents(self) -> tuple[int, ...]:
@@ -113,7 +119,8 @@ class Activation:
     def fingerprint(self) -> bytes:
         """SHA-256 of what the node computes, its parents left out; names do not count."""
         parameters = (item for key in sorted(self.parameters) for item in (key, self.parameters[key]))
-        return _digest("activation", self.kind, self.blocks, self.block, *parameters, self.channel)
+        ranges = (end for part in (self.on, self.around) if part is not None for end in (part.low, part.high))
+        return _digest("activation", self.kind, self.blocks, self.block, *parameters, self.channel, *ranges)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,195 @@
+"""A network on a region: neurons with one possible slope become linear, the others get narrower slopes.
+
+What comes out has the increments of the network on the region: for all x, x′ there, or, where it is anchored, for x and the
+centre. Constants are left out. Everything behind, from the elimination to the proof, takes it as any other network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+
+from lipcert.activations.record import Pointwise
+from lipcert.errors import InvalidRequest
+from lipcert.graph.linear_maps import Diagonal, Index, Sparse
+from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, GraphBuilder, Input, moved
+from lipcert.ranges.propagate import Ranges, ranges, through
+from lipcert.rounding import Interval
+
+if TYPE_CHECKING:
+    from lipcert.arrays import Array, BoolArray, IntArray
+    from lipcert.regions import Region
+
+# slopes that differ by less than this part are one slope with a radius
+_ONE_SLOPE = 2.0**-34
+
+
+def localise(graph: Graph, region: Region | None, *, anchored: bool = False) -> Graph:
+    """The network on a region; the network itself where that is the whole space.
+
+    Parameters
+    ----------
+    graph
+        A prepared network.
+    region
+        Where the bound is to hold.
+    anchored
+        Whether all increments start from the centre of the region.
+
+    Raises
+    ------
+    InvalidRequest
+        If the region has no centre, or does not fit.
+
+    Examples
+    --------
+    >>> from lipcert.graph import build as nn
+    >>> from lipcert.regions import Box
+    >>> graph = nn.sequential(nn.linear([[1.0], [1.0]], [5.0, 0.0]), nn.relu())
+    >>> [node.blocks for _, node in localise(graph, Box(-1.0, 1.0)).walk() if isinstance(node, Activation)]
+    [1]
+    """
+    if region is None or (region.is_everywhere and not anchored):
+        return graph
+    region = region.fitted(graph.input_size)
+    scalar = moduli(graph)
+    on = ranges(scalar, region)
+    around = None
+    if anchored:
+        if region.centre is None:
+            raise InvalidRequest(
+                "a box has no centre, so no bound can start from it", advice="give a centre and a radius"
+            )
+        around = through(scalar, [Interval.point(region.centre)])
+    box = region.interval()
+    return _Localised(scalar, [box.low < box.high]).graph(scalar, on, around)
+
+
+def moduli(graph: Graph) -> Graph:
+    """The same function with every activation on vectors that is made of one modulus written with |·|.
+
+    φ(z) = A z + C t + B |t| with t = Q z: the range of t decides, and t is one number.
+    """
+    builder = GraphBuilder()
+    place: dict[int, int] = {}
+    for position, node in graph.walk():
+        parents = [place[p] for p in node.parents]
+        match node:
+            case Input():
+                place[position] = builder.input(node.size, node.name)
+            case Activation():
+                place[position] = _as_modulus(builder, replace(node, parent=parents[0]))
+            case FixedPoint():
+                place[position] = builder.add(moved(replace(node, cell=moduli(node.cell)), parents))
+            case Affine():
+                place[position] = builder.add(moved(node, parents))
+    return replace(
+        graph, nodes=tuple(builder.nodes), inputs=tuple(place[i] for i in graph.inputs), output=place[graph.output]
+    )
+
+
+def _as_modulus(builder: GraphBuilder, node: Activation) -> int:
+    parts = node.record.as_modulus(node.block, node.parameters)
+    if parts is None:
+        return builder.add(node)
+    A, C, B, Q = (_blocks(part, node.blocks) for part in parts)
+    z = node.parent
+    t = builder.affine([z], [Sparse(Q)])
+    modulus = builder.activation(t, "abs", channel=node.channel, name=node.name)
+    terms = [(z, A), (t, C), (modulus, B)]
+    kept = [(p, Sparse(a)) for p, a in terms if a.nnz]
+    return builder.affine([p for p, _ in kept], [a for _, a in kept], name=node.name)
+
+
+def _blocks(small: Array, blocks: int) -> sp.csr_array:
+    """blkdiag of the given matrices (1 or blocks, out, in)."""
+    count, rows, columns = small.shape
+    if count == 1:
+        return sp.csr_array(sp.kron(sp.eye_array(blocks), small[0]))
+    at = np.arange(blocks)[:, None, None]
+    row, column = at * rows + np.arange(rows)[:, None], at * columns + np.arange(columns)
+    where = [np.broadcast_to(part, small.shape).ravel() for part in (row, column)]
+    found = sp.csr_array((small.ravel(), (where[0], where[1])), shape=(blocks * rows, blocks * columns))
+    found.eliminate_zeros()
+    return found
+
+
+class _Localised:
+    """The nodes of a network on a region.
+
+    Parameters
+    ----------
+    moving
+        For each input of the network which numbers can change.
+    """
+
+    def __init__(self, graph: Graph, moving: list[BoolArray]) -> None:
+        self.builder = GraphBuilder()
+        self.moving = dict(zip(graph.inputs, moving, strict=True))
+
+    def graph(self, graph: Graph, on: Ranges, around: Ranges | None) -> Graph:
+        """The graph, with the ranges of its nodes and, where it is anchored, of their values at the centre."""
+        builder = self.builder
+        place: dict[int, int] = {}
+        inputs: list[int] = []
+        for position, node in graph.walk():
+            parents = [place[p] for p in node.parents]
+            match node:
+                case Input():
+                    place[position] = builder.input(node.size, node.name)
+                    inputs.append(place[position])
+                    moving = self.moving[position]
+                    if not moving.all():
+                        mask = Diagonal(moving.astype(np.float64))
+                        place[position] = builder.affine([place[position]], [mask])
+                case Affine():
+                    place[position] = builder.affine(parents, node.maps, None, node.name)
+                case Activation():
+                    centre = None if around is None else around[node.parent]
+                    place[position] = self._activation(replace(node, parent=parents[0]), on[node.parent], centre)
+                case FixedPoint():
+                    # that a solution is the only one is a statement on any two points
+                    everything = [np.ones(node.cell.nodes[i].size, dtype=bool) for i in node.cell.inputs]
+                    cell = _Localised(node.cell, everything).graph(node.cell, on.cells[position], None)
+                    place[position] = builder.add(moved(replace(node, cell=cell), parents))
+        return replace(graph, nodes=tuple(builder.nodes), inputs=tuple(inputs), output=place[graph.output])
+
+    def _activation(self, node: Activation, on: Interval, around: Interval | None) -> int:
+        builder = self.builder
+        if not isinstance(node.record, Pointwise):
+            return builder.add(replace(node, on=on, around=around))
+        form = node.record.normal_form(1, node.parameters, on, around)
+        n = node.size
+        K = np.broadcast_to(form.K[:, 0, 0], n)
+        P = np.broadcast_to(form.P[:, 0, 0], n) if form.groups else np.zeros(n)
+        linear = _ONE_SLOPE * np.abs(K) >= P
+        if not linear.any():
+            return builder.add(replace(node, on=on, around=around))
+        radii = np.where(linear, P, 0.0)
+        known = Diagonal(np.where(linear, K, 0.0), radii if radii.any() else None)
+        if linear.all():
+            return builder.affine([node.parent], [known], name=node.name)
+        left = np.flatnonzero(~linear).astype(np.int64)
+        z = builder.affine([node.parent], [Index(left, n)])
+        rest = builder.add(_some(replace(node, parent=z, on=on, around=around), left))
+        back = np.full(n, -1)
+        back[left] = np.arange(left.size)
+        if not (known.entries.any() or radii.any()):
+            return builder.affine([rest], [Index(back, left.size)], name=node.name)
+        return builder.affine([node.parent, rest], [known, Index(back, left.size)], name=node.name)
+
+
+def _some(node: Activation, chosen: IntArray) -> Activation:
+    """The activation on some of its neurons."""
+    parameters = {key: value if len(value) == 1 else value[chosen] for key, value in node.parameters.items()}
+    return replace(
+        node,
+        blocks=chosen.size,
+        parameters=parameters,
+        channel=None if node.channel is None else node.channel[chosen],
+        on=None if node.on is None else node.on.take(chosen),
+        around=None if node.around is None else node.around.take(chosen),
+    )
