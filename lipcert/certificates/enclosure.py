@@ -3,7 +3,7 @@
 Every operation computes the midpoint in floating point and a radius that covers the radii of its operands, those of the
 constants, and the rounding of the midpoint: |fl(A B) − A B| ≤ γ_k |A||B|, γ_k = k u/(1 − k u), u = 2⁻⁵³, for any order
 of summation (Higham, Accuracy and Stability, 2002, section 3.5). Radii are sums and products of nonnegative numbers, so
-their own rounding is a relative error of at most γ_{k+8}, which `_inflation` covers. An operation that underflows is off
+their own rounding is a relative error of at most γ_{k+8}, which `inflation` covers. An operation that underflows is off
 by at most 2⁻¹⁰²², whether subnormal numbers are kept or flushed to zero: `FLOOR` enters every radius before it is
 multiplied by |A|, `TINY` after it.
 """
@@ -25,14 +25,36 @@ if TYPE_CHECKING:
     from lipcert.graph.linear_maps import LinearMap
 
 
-def _inflation(k: int) -> float:
+def inflation(k: int) -> float:
     """Covers the rounding of a radius computed with sums of k nonnegative terms."""
     return 1.0 + 2.0 * gamma(k + 8)
 
 
 @dataclass(frozen=True, eq=False)
+class Origin:
+    """The error D of an enclosure in terms of an earlier one's D₀: D = L D₀ + F (see `normwise`).
+
+    Attributes
+    ----------
+    key
+        The lengths of the earlier enclosure, whose identity tells it from others.
+    length
+        The same for the columns seen since.
+    through
+        L.
+    fresh
+        (columns,) the lengths of the columns of F, at most.
+    """
+
+    key: Array
+    length: Array
+    through: Enclosure
+    fresh: Array
+
+
+@dataclass(frozen=True, eq=False)
 class Enclosure:
-    """All matrices A with |A − mid| ≤ rad entrywise.
+    """All matrices A with |A − mid| ≤ rad entrywise and ‖(A − mid)e_j‖ ≤ length_j for each column.
 
     Attributes
     ----------
@@ -40,10 +62,16 @@ class Enclosure:
         (rows, columns).
     rad
         (rows, columns), nonnegative, or None where the midpoint is exact.
+    length
+        (columns,), nonnegative, or None where the radius says all that is known (see `normwise`).
+    origin
+        Where the error comes from, or None.
     """
 
     mid: Array
     rad: Array | None = None
+    length: Array | None = None
+    origin: Origin | None = None
 
     def radius(self) -> Array:
         """The radius as an array."""
@@ -141,7 +169,7 @@ class EnclosureArithmetic:
             ) from None
         product = self.product(inverse, system)
         defect = self.add(eye, Enclosure(-product.mid, product.rad))
-        row = (np.abs(defect.mid) + defect.radius()).sum(axis=1) * _inflation(n)
+        row = (np.abs(defect.mid) + defect.radius()).sum(axis=1) * inflation(n)
         largest = float(row.max(initial=0.0))
         if not largest < 1.0:
             raise NotCertified(
@@ -169,7 +197,7 @@ def _spread(x: Enclosure, k: int) -> Array:
 
 def _outward(rad: Array, k: int) -> Array:
     """A radius computed with sums of k nonnegative terms, rounded up in place."""
-    rad *= _inflation(k)
+    rad *= inflation(k)
     rad += TINY
     return rad
 

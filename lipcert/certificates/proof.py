@@ -14,8 +14,9 @@ import numpy as np
 
 from lipcert.certificates.block_cholesky import BlockSystem, prove_by_blocks
 from lipcert.certificates.claims import holds
-from lipcert.certificates.enclosure import Enclosure, EnclosureArithmetic
+from lipcert.certificates.enclosure import Enclosure
 from lipcert.certificates.memory import require
+from lipcert.certificates.normwise import NormwiseArithmetic
 from lipcert.certificates.repair import repair
 from lipcert.constraints.interconnection import Interconnection, lower
 from lipcert.graph.sizes import channels, groups, rows
@@ -81,7 +82,7 @@ class Dense:
         require(self.bytes_needed(), "the dense proof")
         height, width = self._shape
         with np.errstate(over="ignore", invalid="ignore"), threads_for(float(height) ** 2 * width):
-            return lower(self.graph, EnclosureArithmetic())
+            return lower(self.graph, NormwiseArithmetic())
 
     def improve(self, case: Case, proposal: Multipliers) -> Scaling | None:
         """Repairs the proposal until it is proven."""

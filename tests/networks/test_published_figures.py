@@ -81,7 +81,7 @@ def test_bounds_are_above_the_exact_constant(shared_data, tmp_path):
     assert max(norms) == pytest.approx(22.021333, abs=1e-6)
     path = tmp_path / "net.onnx"
     maxmin_mnist.write(weights, path, "topk")
-    result = lipcert.bound(path, lower_seconds=0.5)
+    result = lipcert.bound(path, lower_seconds=5.0)
     assert result.lower <= max(norms) * (1 + 1e-12) <= result.upper
     assert result.lower == pytest.approx(max(norms), rel=1e-6)
 
