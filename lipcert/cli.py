@@ -99,7 +99,7 @@ def _complete_method_list(ctx: click.Context, param: click.Parameter, incomplete
 def _complete_solvers(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     from lipcert.sdp.solvers import SOLVERS
 
-    return [name for name in ("auto", "matrix-free", *SOLVERS) if name.startswith(incomplete)]
+    return [name for name in ("auto", *SOLVERS) if name.startswith(incomplete)]
 
 
 class _Parsed(click.ParamType):  # type: ignore[type-arg]

@@ -13,24 +13,19 @@ from lipcert.bounds.guide import Guide
 from lipcert.bounds.product import NormProduct, norm_product
 from lipcert.constraints.interconnection import Interconnection, lower
 from lipcert.constraints.multipliers import Multipliers, Tie, tie_groups
+from lipcert.constraints.operator import Operator
 from lipcert.errors import NotCertified
 from lipcert.graph.nodes import Activation
 from lipcert.norms import Norm
 from lipcert.sdp.many import solve_all
 from lipcert.sdp.outcome import Outcome, Progress, SolverOptions, Status
-from lipcert.sdp.problem import Problem, balanced, compress_inputs, subproblems
-from lipcert.threads import threads_for
+from lipcert.sdp.problem import Balance, OperatorProblem, Problem, balanced, compress_inputs, subproblems
+from lipcert.sdp.solvers import Takes, registration
 
 if TYPE_CHECKING:
-    from lipcert.arrays import Array
+    from lipcert.arrays import Array, IntArray
     from lipcert.graph.claim import Claim
     from lipcert.graph.nodes import Graph
-
-
-MATRIX_FREE = "matrix-free"
-"""The solver that works on the network itself instead of a `Problem`."""
-MATRIX_FREE_SECONDS = 60.0
-"""Its time where no limit is given: it comes close quickly and to its optimum slowly."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,60 +154,74 @@ class Method:
 
 def solve_tied(job: Job, tie: Tie) -> Proposal:
     """Solve every semidefinite program of the job with the multipliers tied."""
-    return _without_matrices(job, tie) if job.solver == MATRIX_FREE else _with_matrices(job, tie)
-
-
-def _without_matrices(job: Job, tie: Tie) -> Proposal:
-    """By products with the network alone (THEORY.md 5b); one thread, since its matrices are small and many."""
-    from lipcert.constraints.operator import Operator
-    from lipcert.sdp.solvers.scaling import solve
-
-    if not job.claim.euclidean:
-        raise NotCertified("the matrix-free solver is for the norms ℓ2 to ℓ2", advice="use --solver native")
-    job.tell(Progress("preparing the network"))
-    operator = Operator(job.graph)
-    variable = tie_groups(operator.groups, tie)
-
-    def propose(outcome: Outcome) -> Proposal:
-        if outcome.y is None:
-            raise NotCertified(
-                f"the matrix-free solver found no multipliers: {outcome.message or outcome.status.advice}",
-                advice="try --solver native or --method product",
-            )
-        case = Multipliers(outcome.y[:-1][variable], outcome.y[-1:])
-        return summarise([case], tie.value, job.solver, [outcome])
-
-    options = _watched(job, propose)
-    if options.time_limit is None:
-        options = replace(options, time_limit=MATRIX_FREE_SECONDS)
-    with threads_for(0.0):
-        outcome = solve(operator, tie, options)
-    return propose(outcome)
-
-
-def _with_matrices(job: Job, tie: Tie) -> Proposal:
-    job.tell(Progress("preparing the semidefinite program"))
-    system, balance = balanced(job.prepared.system)
-    variable = tie_groups(system.groups, tie)
-    problems = list(subproblems(system, job.claim, tie))
+    entry = registration(job.solver)
+    if entry.euclidean and not job.claim.euclidean:
+        raise NotCertified(f"the {entry.name} solver is for the norms ℓ2 to ℓ2", advice="use --solver native")
+    program = _as_products(job, tie) if entry.takes is Takes.OPERATOR else _as_matrices(job, tie)
 
     def propose(*outcomes: Outcome) -> Proposal:
-        cases = []
-        for problem, outcome in zip(problems, outcomes, strict=True):
+        return summarise(program.multipliers(outcomes, job.solver), tie.value, job.solver, outcomes)
+
+    # of several programs, one point proves nothing
+    options = _watched(job, propose if len(program.problems) == 1 else None, program.in_units)
+    outcomes = [
+        replace(outcome, bound=program.in_units(outcome.bound))
+        for outcome in solve_all(program.reduced(), job.solver, options, job.jobs)
+    ]
+    return replace(propose(*outcomes), guide=_guide(job, program, outcomes))
+
+
+@dataclass(frozen=True, eq=False)
+class _Programs:
+    """The semidefinite programs of a job as a solver takes them.
+
+    Attributes
+    ----------
+    problems
+        One a case of the claim.
+    variable
+        (groups,) the variable of each multiplier group.
+    balance
+        The units of the problems, or None where they are those of the network.
+    """
+
+    problems: Sequence[Problem | OperatorProblem]
+    variable: IntArray
+    balance: Balance | None = None
+
+    def reduced(self) -> list[Problem | OperatorProblem]:
+        """What is solved in their place."""
+        return [compress_inputs(item) if isinstance(item, Problem) else item for item in self.problems]
+
+    def in_units(self, bound: float) -> float:
+        """A bound of a problem as one of the network."""
+        return bound if self.balance is None else self.balance.bound(bound)
+
+    def multipliers(self, outcomes: Sequence[Outcome], solver: str) -> list[Multipliers]:
+        """What the solver found, for the network and with the ties expanded."""
+        found = []
+        for problem, outcome in zip(self.problems, outcomes, strict=True):
             if outcome.y is None:
                 raise NotCertified(
-                    f"the solver {job.solver} proposed no multipliers: {outcome.message or outcome.status.advice}",
+                    f"the solver {solver} proposed no multipliers: {outcome.message or outcome.status.advice}",
                     advice="try --solver native or --method layer",
                 )
             parts = problem.split(outcome.y)
-            cases.append(balance.restore(Multipliers(parts.lam[variable], parts.mu, parts.nu)))
-        return summarise(cases, tie.value, job.solver, outcomes)
+            case = Multipliers(parts.lam[self.variable], parts.mu, parts.nu)
+            found.append(case if self.balance is None else self.balance.restore(case))
+        return found
 
-    # of several programs, one point proves nothing
-    options = _watched(job, propose if len(problems) == 1 else None, balance.bound)
-    outcomes = solve_all([compress_inputs(p) for p in problems], job.solver, options, job.jobs)
-    outcomes = [replace(outcome, bound=balance.bound(outcome.bound)) for outcome in outcomes]
-    return replace(propose(*outcomes), guide=_guide(job, problems, outcomes))
+
+def _as_products(job: Job, tie: Tie) -> _Programs:
+    job.tell(Progress("preparing the network"))
+    operator = Operator(job.graph)
+    return _Programs([OperatorProblem(operator, tie)], tie_groups(operator.groups, tie))
+
+
+def _as_matrices(job: Job, tie: Tie) -> _Programs:
+    job.tell(Progress("preparing the semidefinite program"))
+    system, balance = balanced(job.prepared.system)
+    return _Programs(list(subproblems(system, job.claim, tie)), tie_groups(system.groups, tie), balance)
 
 
 def _watched(
@@ -253,12 +262,19 @@ def summarise(
     )
 
 
-def _guide(job: Job, problems: Sequence[Problem], outcomes: Sequence[Outcome]) -> Guide | None:
+def _guide(job: Job, program: _Programs, outcomes: Sequence[Outcome]) -> Guide | None:
     # a coordinate alone (ℓ1) is its own direction, and the vertices of its ball are few
     if job.claim.norm is Norm.L1 or not job.guided:
         return None
+    solved = [
+        (problem, outcome)
+        for problem, outcome in zip(program.problems, outcomes, strict=True)
+        if isinstance(problem, Problem)
+    ]
+    if not solved:
+        return None
     system = job.prepared.system
-    return Guide.from_gram(system.groups, system.inputs, zip(problems, outcomes, strict=True))
+    return Guide.from_gram(system.groups, system.inputs, solved)
 
 
 def propose_product(job: Job) -> Proposal:

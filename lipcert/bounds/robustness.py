@@ -15,7 +15,6 @@ import numpy as np
 
 from lipcert.bounds.api import Question, answer, read_model
 from lipcert.bounds.axes import axes
-from lipcert.bounds.run import DENSE_LIMIT
 from lipcert.bounds.settings import Settings
 from lipcert.bounds.watch import within
 from lipcert.errors import InvalidRequest, NotCertified
@@ -28,6 +27,7 @@ from lipcert.graph.sizes import channels
 from lipcert.norms import Norm
 from lipcert.samples import whole_labels
 from lipcert.sdp.outcome import Progress, Status
+from lipcert.sdp.solvers import DENSE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lipcert.bounds.methods import MATRIX_FREE, Job, Prepared, Proposal, solve_tied
+from lipcert.bounds.methods import Job, Prepared, Proposal, solve_tied
 from lipcert.bounds.settings import AUTO
 from lipcert.bounds.table import METHODS
 from lipcert.bounds.watch import Proven, Watch
@@ -22,7 +22,7 @@ from lipcert.graph.prepare import posed
 from lipcert.graph.sizes import channels, rows
 from lipcert.norms import Norm
 from lipcert.sdp.outcome import Progress, SolverOptions, Status
-from lipcert.sdp.solvers import interior_point
+from lipcert.sdp.solvers import DENSE_LIMIT, Takes, choose, registration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,8 +40,6 @@ MIXTURES = (1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-2)
 """The parts of them that are tried."""
 CERTIFICATE_WORTH = 1e-7
 """Relative improvement for which `auto` gives up a certificate: the norm product seldom has one."""
-DENSE_LIMIT = 2500
-"""Largest size of the matrices of an interior-point step that `auto` accepts."""
 BLOCKS = "blocks"
 """The form of the norm product, that of the network as it is written."""
 
@@ -117,16 +115,16 @@ class Run:
         size = dense_size(prepared)
         columns = size + min(size, prepared.input_size)
         limit = self.settings.time_limit
-        small = size <= DENSE_LIMIT and interior_point.bytes_needed(size, columns) <= available()
-        small = small and (limit is None or interior_point.seconds_needed(size, columns) <= limit)
-        chosen = self.settings.solver
-        if chosen == AUTO:
-            chosen = "native" if small or not self.claim.euclidean else MATRIX_FREE
+        entry = (
+            choose(size, columns, self.claim.euclidean, available(), limit)
+            if self.settings.solver == AUTO
+            else registration(self.settings.solver)
+        )
         if self.settings.method != AUTO:
-            return [(self.settings.method, "none" if self.settings.method == "product" else chosen)]
+            return [(self.settings.method, "none" if self.settings.method == "product" else entry.name)]
         product = [] if self.product is None else [("product", "none")]
-        finest = [("neuron", chosen)] if size <= DENSE_LIMIT or chosen == MATRIX_FREE else []
-        return [*finest, ("layer", chosen), *product]
+        finest = [("neuron", entry.name)] if size <= DENSE_LIMIT or entry.takes is Takes.OPERATOR else []
+        return [*finest, ("layer", entry.name), *product]
 
     def run(self) -> Proven:
         """The first entry of the plan whose multipliers can be proven; the norm product where that is smaller.

@@ -13,11 +13,11 @@ from lipcert.sdp.outcome import Outcome, Progress, SolverOptions, Status
 from lipcert.sdp.solvers import get_solver
 
 if TYPE_CHECKING:
-    from lipcert.sdp.problem import Problem
+    from lipcert.sdp.problem import OperatorProblem, Problem
 
 
 def solve_all(
-    problems: Sequence[Problem], solver: str, options: SolverOptions, jobs: int | None = None
+    problems: Sequence[Problem | OperatorProblem], solver: str, options: SolverOptions, jobs: int | None = None
 ) -> list[Outcome]:
     """Solve problems of equal shape, such as the rows of Y or the coordinates of ℓ1.
 
@@ -82,7 +82,7 @@ def _count(options: SolverOptions, done: int, total: int, started: float) -> Non
         options.progress(Progress("problems solved", done, seconds=seconds, total=total, at_most=at_most))
 
 
-def _chain(problems: Sequence[Problem], solver: str, options: SolverOptions) -> list[Outcome]:
+def _chain(problems: Sequence[Problem | OperatorProblem], solver: str, options: SolverOptions) -> list[Outcome]:
     """One after the other, each from the multipliers of the one before."""
     solve = get_solver(solver)
     started = time.perf_counter()

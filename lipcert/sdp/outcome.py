@@ -6,11 +6,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array
-    from lipcert.sdp.problem import Problem
 
 
 class Status(Enum):
@@ -184,7 +183,7 @@ class Outcome:
 
 
 class Solver(Protocol):
-    """A solver is a function of this signature."""
+    """A solver is a function of this signature; its entry of the table says which of the two problems it is given."""
 
-    def __call__(self, problem: Problem, options: SolverOptions) -> Outcome:
-        """Propose variables for the problem."""
+    def __call__(self, problem: Any, options: SolverOptions) -> Outcome:
+        """Propose variables for a `Problem` or an `OperatorProblem`."""

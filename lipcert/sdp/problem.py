@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from lipcert.arrays import Array, IntArray
     from lipcert.constraints.interconnection import Interconnection
+    from lipcert.constraints.operator import Operator
     from lipcert.graph.claim import Claim
 
 
@@ -116,6 +117,26 @@ class Problem:
         """The Lipschitz bound that a feasible y stands for: √(cost·y), or cost·y for the output norm ℓ1."""
         value = float(self.cost @ y)
         return value if self.output is not None else float(np.sqrt(value))
+
+
+@dataclass(frozen=True, eq=False)
+class OperatorProblem:
+    """(C) for ℓ2 to ℓ2 by products with the network, for solvers that take an operator.
+
+    Attributes
+    ----------
+    operator
+        [R; Y] as products.
+    tie
+        Which multipliers are one variable.
+    """
+
+    operator: Operator
+    tie: Tie = Tie.NEURON
+
+    def split(self, y: Array) -> Multipliers:
+        """The parts lam (of the variables, not of the groups) and rho of y."""
+        return Multipliers(y[:-1], y[-1:])
 
 
 def subproblems(system: Interconnection[Array], claim: Claim, tie: Tie = Tie.NEURON) -> Iterator[Problem]:

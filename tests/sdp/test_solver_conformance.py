@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 
@@ -10,19 +11,22 @@ import pytest
 
 from lipcert.constraints.interconnection import lower
 from lipcert.constraints.multipliers import Tie
+from lipcert.constraints.operator import Operator
 from lipcert.errors import InvalidRequest, LipcertError, MissingExtra, SolverUnavailable
 from lipcert.graph import build as nn
 from lipcert.graph.claim import Claim
+from lipcert.graph.nodes import Graph
 from lipcert.graph.prepare import prepare
 from lipcert.norms import Norm
 from lipcert.sdp.outcome import SolverOptions, Status
-from lipcert.sdp.problem import Problem, subproblems
-from lipcert.sdp.solvers import SOLVERS, available, conic, get_solver
+from lipcert.sdp.problem import OperatorProblem, Problem, subproblems
+from lipcert.sdp.solvers import SOLVERS, Takes, available, conic, get_solver
 
 # relative accuracy of the bound
-TOLERANCE = {"native": 1e-6, "clarabel": 1e-6, "mosek": 1e-6, "scs": 1e-4}
+TOLERANCE = {"native": 1e-6, "matrix-free": 1e-4, "clarabel": 1e-6, "mosek": 1e-6, "scs": 1e-4}
 OPTIONS = dict.fromkeys(SOLVERS, SolverOptions(time_limit=60.0)) | {
-    "scs": SolverOptions(tolerance=1e-7, max_iterations=20000)
+    "scs": SolverOptions(tolerance=1e-7, max_iterations=20000),
+    "matrix-free": SolverOptions(tolerance=1e-5, time_limit=60.0),
 }
 
 
@@ -32,10 +36,6 @@ def network(seed=0, sizes=(6, 8, 8, 4), layer=nn.relu):
     for n, m in pairwise(sizes[1:]):
         layers += [layer(), nn.linear(rng.standard_normal((m, n)))]
     return prepare(nn.sequential(*layers))
-
-
-def first(graph, norm=Norm.L2, output_norm=Norm.L2, tie=Tie.NEURON):
-    return next(subproblems(lower(graph), Claim(norm, output_norm), tie))
 
 
 def dead_ends():
@@ -68,36 +68,57 @@ def implicit():
     )
 
 
+@dataclass(frozen=True)
+class Program:
+    """The first program of a claim about a graph."""
+
+    graph: Graph
+    norm: Norm = Norm.L2
+    output_norm: Norm = Norm.L2
+    tie: Tie = Tie.NEURON
+
+    @property
+    def problem(self) -> Problem:
+        """By its matrices."""
+        return next(subproblems(lower(self.graph), Claim(self.norm, self.output_norm), self.tie))
+
+    def as_taken(self, solver: str) -> Problem | OperatorProblem:
+        """As the solver takes it."""
+        if SOLVERS[solver].takes is Takes.OPERATOR:
+            return OperatorProblem(Operator(self.graph), self.tie)
+        return self.problem
+
+
 CASES = {
-    "l2": lambda: first(network()),
-    "maxmin": lambda: first(network(1, layer=nn.maxmin)),
-    "linf in": lambda: first(network(2), Norm.LINF, Norm.L2),
-    "linf in, linf out": lambda: first(network(2), Norm.LINF, Norm.LINF),
-    "linf out": lambda: first(network(3), Norm.L2, Norm.LINF),
-    "l1 out": lambda: first(network(4), Norm.L2, Norm.L1),
-    "linf in, l1 out": lambda: first(network(4), Norm.LINF, Norm.L1),
-    "l1 in": lambda: first(network(4), Norm.L1, Norm.L2),
-    "l1 in, l1 out": lambda: first(network(4), Norm.L1, Norm.L1),
-    "layer ties": lambda: first(network(), tie=Tie.LAYER),
-    "network tie": lambda: first(contraction(), tie=Tie.NETWORK),
-    "layer ties, linf in": lambda: first(network(), Norm.LINF, Norm.L2, Tie.LAYER),
-    "no activation": lambda: first(nn.sequential(nn.linear([[3.0, 4.0], [0.0, 1.0]]))),
-    "no activation, linf in, l1 out": lambda: first(
+    "l2": lambda: Program(network()),
+    "maxmin": lambda: Program(network(1, layer=nn.maxmin)),
+    "linf in": lambda: Program(network(2), Norm.LINF, Norm.L2),
+    "linf in, linf out": lambda: Program(network(2), Norm.LINF, Norm.LINF),
+    "linf out": lambda: Program(network(3), Norm.L2, Norm.LINF),
+    "l1 out": lambda: Program(network(4), Norm.L2, Norm.L1),
+    "linf in, l1 out": lambda: Program(network(4), Norm.LINF, Norm.L1),
+    "l1 in": lambda: Program(network(4), Norm.L1, Norm.L2),
+    "l1 in, l1 out": lambda: Program(network(4), Norm.L1, Norm.L1),
+    "layer ties": lambda: Program(network(), tie=Tie.LAYER),
+    "network tie": lambda: Program(contraction(), tie=Tie.NETWORK),
+    "layer ties, linf in": lambda: Program(network(), Norm.LINF, Norm.L2, Tie.LAYER),
+    "no activation": lambda: Program(nn.sequential(nn.linear([[3.0, 4.0], [0.0, 1.0]]))),
+    "no activation, linf in, l1 out": lambda: Program(
         nn.sequential(nn.linear([[3.0, 4.0], [0.0, 1.0]])), Norm.LINF, Norm.L1
     ),
-    "dead ends": lambda: first(dead_ends()),
-    "dead ends, linf in": lambda: first(dead_ends(), Norm.LINF, Norm.L2),
-    "deep contraction": lambda: first(contraction()),
-    "large weights": lambda: first(nn.sequential(network(), nn.linear(1e6 * np.eye(4)))),
-    "small weights": lambda: first(nn.sequential(network(), nn.linear(1e-6 * np.eye(4)))),
-    "implicit": lambda: first(implicit()),
+    "dead ends": lambda: Program(dead_ends()),
+    "dead ends, linf in": lambda: Program(dead_ends(), Norm.LINF, Norm.L2),
+    "deep contraction": lambda: Program(contraction()),
+    "large weights": lambda: Program(nn.sequential(network(), nn.linear(1e6 * np.eye(4)))),
+    "small weights": lambda: Program(nn.sequential(network(), nn.linear(1e-6 * np.eye(4)))),
+    "implicit": lambda: Program(implicit()),
 }
 
 
 @cache
 def solved(case, solver):
-    problem = CASES[case]()
-    return problem, get_solver(solver)(problem, OPTIONS[solver])
+    program = CASES[case]()
+    return program.problem, get_solver(solver)(program.as_taken(solver), OPTIONS[solver])
 
 
 def runnable(solver):
@@ -108,9 +129,16 @@ def runnable(solver):
         pytest.skip(reason)
 
 
-# a first-order method gets nowhere near its optimum in any reasonable time
-HOPELESS = {("scs", "deep contraction")}
-RUNS = [(solver, case) for solver in SOLVERS for case in CASES if (solver, case) not in HOPELESS]
+# a first-order method gets nowhere near its optimum in any reasonable time, and products with the network take seconds
+# to get there; where one multiplier spans all layers they see no further than rounding, but no method ties like that
+HOPELESS = {("scs", "deep contraction"), ("matrix-free", "deep contraction"), ("matrix-free", "network tie")}
+EUCLIDEAN = [case for case in CASES if "linf" not in case and "l1" not in case]
+RUNS = [
+    (solver, case)
+    for solver, entry in SOLVERS.items()
+    for case in (EUCLIDEAN if entry.euclidean else CASES)
+    if (solver, case) not in HOPELESS
+]
 
 
 @pytest.mark.parametrize(("solver", "case"), RUNS)
@@ -138,7 +166,9 @@ def test_agrees_with_native(solver, case):
 def test_says_that_it_is_at_work(solver):
     runnable(solver)
     steps = []
-    get_solver(solver)(CASES["l2"](), SolverOptions(tolerance=1e-3, time_limit=60.0, progress=steps.append))
+    get_solver(solver)(
+        CASES["l2"]().as_taken(solver), SolverOptions(tolerance=1e-3, time_limit=60.0, progress=steps.append)
+    )
     assert steps
     assert all(step.stage and 0.0 <= step.at_most <= 60.0 for step in steps)
 
@@ -195,7 +225,7 @@ def test_a_missing_licence_is_said_clearly(monkeypatch):
 
 def test_available_names_every_solver():
     states = {item.name: item for item in available()}
-    assert set(states) == {*SOLVERS, "matrix-free"}
+    assert list(states) == list(SOLVERS)
     assert states["native"].reason is None
     with pytest.raises(LipcertError, match="not known"):
         get_solver("simplex")
@@ -203,7 +233,7 @@ def test_available_names_every_solver():
 
 @pytest.mark.parametrize("case", ["l2", "linf in, l1 out"])
 def test_a_problem_survives_a_file(case, tmp_path):
-    problem = CASES[case]()
+    problem = CASES[case]().problem
     problem.save(tmp_path / "problem.npz")
     again = Problem.load(tmp_path / "problem.npz")
     y = np.linspace(1.0, 2.0, problem.variables)
