@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+REFUTED = 1
 NOT_PROVEN = 3
 INTERNAL_ERROR = 70
 """EX_SOFTWARE of sysexits.h."""
@@ -81,6 +84,51 @@ def _assignments(ctx: click.Context, param: click.Parameter, value: tuple[str, .
             with suppress(ValueError):
                 found[name] = number(text)
     return found
+
+
+def _known_method(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """The name of a method, before a model is loaded for it."""
+    from lipcert.bounds.table import METHODS
+
+    if value != "auto" and value not in METHODS:
+        raise InvalidRequest(f"the method {value!r} is not known", advice=f"use auto, {', '.join(METHODS)}")
+    return value
+
+
+def _known_methods(ctx: click.Context, param: click.Parameter, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Names of methods, before a model is loaded for them."""
+    from lipcert.bounds.table import METHODS
+
+    for name in value or ():
+        if name not in METHODS:
+            raise InvalidRequest(f"the method {name!r} is not known", advice=f"use {', '.join(METHODS)}")
+    return value
+
+
+def _known_solver(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """The name of a solver, before a model is loaded for it."""
+    from lipcert.sdp.solvers import SOLVERS
+
+    names = ("auto", "matrix-free", *SOLVERS)
+    if value not in names:
+        raise InvalidRequest(f"the solver {value!r} is not known", advice=f"use {', '.join(names)}")
+    return value
+
+
+def _limit(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not 0.0 <= value < float("inf"):
+        raise click.BadParameter(f"{value} is no limit of a Lipschitz constant")
+    return value
+
+
+_FILES = ("model", "data", "certificate", "report", "labels", "csv", "plot", "as_json", "quiet", "log", "at_most")
+
+
+def _used() -> dict[str, object]:
+    """The version and the options of this run, for its JSON object."""
+    given = click.get_current_context().params
+    options = {"solver_option" if key == "extra" else key: value for key, value in given.items() if key not in _FILES}
+    return {"lipcert": __version__, "options": options}
 
 
 def _complete_methods(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -178,6 +226,7 @@ def effort_options(command: F) -> F:
         click.option("--tolerance", type=float, callback=_positive, metavar="T", default=1e-8, show_default=True,
                      help="Relative duality gap to reach."),
         click.option("--solver", default="auto", metavar="SOLVER", shell_complete=_complete_solvers, show_default=True,
+                     callback=_known_solver,
                      help="auto or a solver that `lipcert methods` lists."),
     ):  # fmt: skip
         command = option(command)
@@ -187,22 +236,26 @@ def effort_options(command: F) -> F:
 def solver_options(command: F) -> F:
     """--method and what it is given."""
     option = click.option("--method", default="auto", metavar="METHOD", shell_complete=_complete_methods,
-                          show_default=True, help="auto or a method that `lipcert methods` lists.")  # fmt: skip
+                          callback=_known_method, show_default=True,
+                          help="auto or a method that `lipcert methods` lists.")  # fmt: skip
     return option(effort_options(command))
 
 
-def _read(model: Path, output: str | None, quiet: bool = False) -> Graph:
+def _read(model: Path, output: str | None, quiet: bool = False, log: bool = False) -> Graph:
     """The network of a file; a large one takes a while to read and to check."""
     from lipcert.importer import load
     from lipcert.report.progress import LiveLine
     from lipcert.sdp.outcome import Progress
 
-    with LiveLine(enabled=not quiet) as line:
+    with LiveLine(enabled=not quiet, log=log) as line:
         line(Progress(f"reading {model.name}"))
         return load(model, output=output)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+log_option = click.option(
+    "--log", is_flag=True, help="Progress as plain lines, as where no terminal is and the work is long."
+)
 quiet_option = click.option("--quiet", is_flag=True, help="No header and no progress, only the result.")
 
 
@@ -212,8 +265,8 @@ quiet_option = click.option("--quiet", is_flag=True, help="No header and no prog
 def cli(debug: bool) -> None:
     """Proven Lipschitz bounds for neural networks, from an ONNX file.
 
-    Exit codes: 0 a proven bound or a valid certificate; 1 an invalid certificate; 2 wrong usage, or a model that is
-    unreadable or not supported; 3 no bound could be proven.
+    Exit codes: 0 a proven bound or a valid certificate; 1 an invalid certificate, or --at-most refuted; 2 wrong usage, or a
+    model that is unreadable or not supported; 3 no bound could be proven, or --at-most not decided.
     """
 
 
@@ -223,10 +276,13 @@ def cli(debug: bool) -> None:
 @solver_options
 @click.option("--certificate", type=FILE, metavar="FILE", help="Write the certificate there, for `lipcert verify`.")
 @click.option("--report", type=FILE, metavar="FILE", help="Write a self-contained HTML page with figures there.")
+@click.option("--at-most", type=float, callback=_limit, metavar="L",
+              help="Only decide whether the constant is at most L; stops as soon as it is known.")  # fmt: skip
 @click.option("--lower/--no-lower", default=True, show_default=True, help="Look for a lower bound too.")
 @click.option("--data", type=FILE, metavar="FILE",
               help="Samples to start the lower bound from: .npy, .npz or .csv, one a row.")  # fmt: skip
 @json_option
+@log_option
 @quiet_option
 def bound(
     model: Path,
@@ -243,16 +299,20 @@ def bound(
     jobs: int | None,
     certificate: Path | None,
     report: Path | None,
+    at_most: float | None,
     lower: bool,
     data: Path | None,
     as_json: bool,
+    log: bool,
     quiet: bool,
 ) -> None:
     """Prove an upper bound on the Lipschitz constant of MODEL, an ONNX file.
 
-    Ctrl-C ends the search and reports the best bound that could be proven so far.
+    Ctrl-C ends the search and reports the best bound that could be proven so far. With --at-most the exit code is 0
+    where the constant is proven to be at most L, 1 where a witness refutes it, and 3 where neither is known.
     """
-    from lipcert.bounds.api import bound as compute
+    from lipcert.bounds.api import bound as prove
+    from lipcert.bounds.decide import decide
     from lipcert.graph.summary import summarise
     from lipcert.report import json, text
     from lipcert.report.progress import LiveLine
@@ -261,12 +321,13 @@ def bound(
     for path in (certificate, report):
         if path is not None:
             _require_writable(path)
-    graph = _read(model, output, quiet)
+    graph = _read(model, output, quiet, log)
     samples = None if data is None else read_samples(data, graph.input_size).T
     silent = as_json or quiet
     if not silent:
         click.echo(text.header(str(model), summarise(graph)))
-    with LiveLine(enabled=not quiet) as line:
+    with LiveLine(enabled=not quiet, log=log) as line:
+        compute = prove if at_most is None else partial(decide, limit=at_most)
         result = compute(
             graph,
             norm=norm,
@@ -297,7 +358,9 @@ def bound(
 
         save_report(result, graph, report, written["certificate"] or "")
         written["report"] = str(report)
-    click.echo(json.dumps(result.to_dict() | written) if as_json else text.bound(result, **written))
+    click.echo(json.dumps(result.to_dict() | written | _used()) if as_json else text.bound(result, **written))
+    if at_most is not None and not result.holds:
+        raise click.exceptions.Exit(NOT_PROVEN if result.holds is None else REFUTED)
 
 
 @cli.command(short_help="Certify the radius of every sample of a classifier.")
@@ -330,6 +393,7 @@ def bound(
 @click.option("--csv", type=FILE, metavar="FILE", help="Write a table there, one line a sample.")
 @click.option("--plot", type=FILE, metavar="FILE", help="Draw the certified accuracy: .png, .svg or .pdf.")
 @json_option
+@log_option
 @quiet_option
 def robustness(
     model: Path,
@@ -352,6 +416,7 @@ def robustness(
     csv: Path | None,
     plot: Path | None,
     as_json: bool,
+    log: bool,
     quiet: bool,
 ) -> None:
     """Certify, for every sample of DATA, a radius within which the class that MODEL gives it cannot change.
@@ -372,11 +437,11 @@ def robustness(
             _require_writable(path)
     if plot is not None:
         plots.require(plot)
-    graph = _read(model, output, quiet)
+    graph = _read(model, output, quiet, log)
     samples = read_labelled(data, graph.input_size, labels=labels, column=label_column, array=array)
     if not (as_json or quiet):
         click.echo(text.header(str(model), summarise(graph)))
-    with LiveLine(enabled=not quiet) as line:
+    with LiveLine(enabled=not quiet, log=log) as line:
         result = certify(
             graph,
             samples.points * scale,
@@ -400,7 +465,7 @@ def robustness(
     if as_json:
         files = {name: None if path is None else str(path) for name, path in (("csv", csv), ("plot", plot))}
         chosen = [{"radius": r, "certified": result.certified_accuracy(r)} for r in radii or ()]
-        click.echo(json.dumps(result.to_dict() | {"certified": chosen} | files))
+        click.echo(json.dumps(result.to_dict() | {"certified": chosen} | files | _used()))
     else:
         click.echo(text.robustness(result, text.round_radii(result) if radii is None else radii, written))
 
@@ -412,6 +477,7 @@ def robustness(
     type=NAMES,
     metavar="LIST",
     shell_complete=_complete_method_list,
+    callback=_known_methods,
     help="Names that `lipcert methods` lists, with commas between.  [default: all]",
 )
 @norm_options
@@ -419,6 +485,7 @@ def robustness(
 @click.option("--lower/--no-lower", default=True, show_default=True, help="Look for a lower bound too.")
 @click.option("--plot", type=FILE, metavar="FILE", help="Draw the bounds: .png, .svg or .pdf.")
 @json_option
+@log_option
 @quiet_option
 def compare(
     model: Path,
@@ -436,6 +503,7 @@ def compare(
     lower: bool,
     plot: Path | None,
     as_json: bool,
+    log: bool,
     quiet: bool,
 ) -> None:
     """Bound MODEL by several methods and show the bounds side by side.
@@ -450,10 +518,10 @@ def compare(
     if plot is not None:
         _require_writable(plot)
         plots.require(plot)
-    graph = _read(model, output, quiet)
+    graph = _read(model, output, quiet, log)
     if not (as_json or quiet):
         click.echo(text.header(str(model), summarise(graph)))
-    with LiveLine(enabled=not quiet) as line:
+    with LiveLine(enabled=not quiet, log=log) as line:
         result = run(
             graph,
             methods,
@@ -473,7 +541,7 @@ def compare(
         plots.save(result, plot, model.name)
     written = None if plot is None else str(plot)
     if as_json:
-        click.echo(json.dumps(result.to_dict() | {"plot": written}))
+        click.echo(json.dumps(result.to_dict() | {"plot": written} | _used()))
     else:
         click.echo(text.comparison(result, [("plot", written)] if written else []))
 
@@ -494,7 +562,7 @@ def verify(certificate: Path, model: Path, output: str | None, as_json: bool) ->
         line(Progress("checking the certificate"))
         verdict = check(certificate, graph)
     if as_json:
-        click.echo(json.dumps(json.verdict(verdict, str(certificate), str(model))))
+        click.echo(json.dumps(json.verdict(verdict, str(certificate), str(model)) | _used()))
     else:
         click.echo(text.verdict(verdict, str(certificate)))
 
@@ -534,4 +602,6 @@ def main() -> None:
     """The entry point of the command `lipcert`."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    # a scheduler that ends a job gets the best bound so far, as Ctrl-C does
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     cli(prog_name="lipcert")

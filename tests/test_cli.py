@@ -55,6 +55,9 @@ KEYS = {
     "certificate": (str, type(None)),
     "report": (str, type(None)),
     "each": list,
+    "at_most": (dict, type(None)),
+    "lipcert": str,
+    "options": dict,
 }
 
 
@@ -368,7 +371,7 @@ class TestErrors:
 
     def test_two_outputs_need_a_choice(self, tmp_path: Path) -> None:
         path = str(linear_model(np.eye(2), tmp_path / "two.onnx", outputs=2))
-        assert_refused(run("bound", path), 2, "--output")
+        assert_refused(run("bound", path), 2, "--to")
         assert bound(path, "--output", "y1")["upper"] == pytest.approx(1.0)
 
     @pytest.mark.parametrize(
@@ -487,6 +490,67 @@ class TestProcess:
         data = json.loads(out)
         assert data["verified"]
         assert data["status"] == "interrupted"
+
+    def test_a_terminated_job_gives_the_best_bound_so_far(self, tmp_path: Path) -> None:
+        large(tmp_path / "large.onnx")
+        options = ("--tolerance", "1e-15", "--solver", "native", "--json", "--log")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lipcert", "bound", str(tmp_path / "large.onnx"), *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        seen = next((line for line in process.stderr if line.startswith("lipcert: interior point: ")), None)
+        if seen is None:
+            pytest.skip("the solver is done before it says a word")
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        assert json.loads(out)["verified"]
+
+
+class TestAtMost:
+    def test_proven_refuted_and_not_known(self) -> None:
+        data = bound(CONTROLLER, "--no-lower")
+        for limit, holds, code in ((1e3, True, 0), (data["upper"], True, 0), (0.1, False, 1)):
+            result = run("bound", CONTROLLER, "--at-most", str(limit), "--json")
+            assert result.exit_code == code
+            answer = json.loads(result.stdout)
+            assert answer["at_most"] == {"limit": limit, "holds": holds}
+            assert answer["upper"] <= limit if holds else answer["lower"] > limit
+        unknown = run("bound", CONTROLLER, "--at-most", str(0.999 * data["upper"]), "--no-lower")
+        assert unknown.exit_code == 3
+        assert unknown.stdout.splitlines()[2].split(maxsplit=2)[2].split(maxsplit=1)[1].startswith("not known")
+
+    def test_a_limit_that_is_none(self) -> None:
+        for limit in ("-1", "inf", "nan", "x"):
+            assert run("bound", CONTROLLER, "--at-most", limit).exit_code == 2
+
+    def test_the_certificate_proves_the_answer(self, tmp_path: Path) -> None:
+        path = str(tmp_path / "c.json")
+        assert run("bound", MAXMIN, "--at-most", "50", "--certificate", path, "--quiet").exit_code == 0
+        assert json.loads(run("verify", path, MAXMIN, "--json").stdout)["upper"] <= 50.0
+
+
+class TestRequests:
+    @pytest.mark.parametrize(
+        "arguments",
+        [("bound", "--method", "nuron"), ("bound", "--solver", "nativ"), ("compare", "--methods", "layer,nuron")],
+    )
+    def test_typos_are_found_before_the_model_is_read(self, arguments: tuple[str, ...]) -> None:
+        command, option, value = arguments
+        names = ("matrix-free", "scs") if option == "--solver" else ("neuron", "liplt")
+        assert_refused(run(command, "no such file.onnx", option, value), 2, "is not known", *names)
+
+    def test_json_says_what_was_asked_by_which_version(self) -> None:
+        data = bound(CONTROLLER, "--no-lower", "--norm", "inf", "--solver-option", "a=1", "--method", "product")
+        assert data["lipcert"] == lipcert.__version__
+        assert data["options"] == {
+            "output": None, "norm": "inf", "output_norm": None, "outputs": "all", "method": "product", "solver": "auto",
+            "tolerance": 1e-8, "time_limit": None, "solver_option": {"a": 1}, "form": "comparators", "jobs": None,
+            "lower": False,
+        }  # fmt: skip
 
 
 class TestProgress:

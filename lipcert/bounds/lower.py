@@ -82,6 +82,16 @@ class LowerBound:
     witness: Witness | None
     kind: str
 
+    @property
+    def point(self) -> Array | None:
+        """The point (inputs,) at which the network changes so quickly, or None."""
+        return None if self.witness is None else self.witness.point
+
+    @property
+    def direction(self) -> Array | None:
+        """The direction (inputs,) of the change, or None."""
+        return None if self.witness is None else self.witness.direction
+
 
 def lower_bound(
     graph: Graph,

@@ -78,7 +78,9 @@ class Bound:
     notes
         What was tried and given up on the way to the bound.
     witness
-        The lower bound with its points, or None.
+        The lower bound with its `point` and `direction`, or None.
+    limit
+        The number that the constant was compared with, or None.
     """
 
     upper: float
@@ -107,6 +109,16 @@ class Bound:
     model: str = ""
     sha256: str = ""
     scope: str = "global"
+    limit: float | None = None
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the constant is at most `limit`: True and False are proven, None is not known, or was not asked."""
+        if self.limit is None:
+            return None
+        if self.upper <= self.limit:
+            return True
+        return False if self.lower is not None and self.lower > self.limit else None
 
     @property
     def ratio(self) -> float | None:
@@ -141,6 +153,7 @@ class Bound:
             "certificate": None,
             "report": None,
             "each": [item.to_dict() for item in self.each],
+            "at_most": None if self.limit is None else {"limit": self.limit, "holds": self.holds},
         }
 
     def plot(self, ax: Any = None) -> Any:

@@ -1,4 +1,4 @@
-"""The live line on standard error while a bound is being computed."""
+"""Progress on standard error: a live line on a terminal, else plain lines now and then."""
 
 from __future__ import annotations
 
@@ -23,24 +23,37 @@ PATIENCE = 1.0
 INTERVAL = 0.1
 """Seconds between two repaints."""
 
+LONG = 60.0
+"""Seconds after which work is long, and between two plain lines of it where none were asked for."""
+
+OFTEN = 5.0
+"""Seconds between two plain lines that were asked for."""
+
 _COLUMNS = 80
 """Where the terminal does not say how wide it is."""
 
 
 class LiveLine:
-    """Repaints one line of a terminal with the latest progress while the clock runs, and removes it at the end.
+    """Progress for people: a line that is repainted while the clock runs, and removed at the end, or plain lines.
 
     Parameters
     ----------
     stream
-        Where to write; standard error by default. Nothing is written where it is no terminal.
+        Where to write; standard error by default.
     enabled
         False for silence.
+    log
+        True for plain lines, every few seconds. Without it they are written where the stream is no terminal, and every
+        minute only.
     """
 
-    def __init__(self, stream: TextIO | None = None, *, enabled: bool = True) -> None:
+    def __init__(self, stream: TextIO | None = None, *, enabled: bool = True, log: bool = False) -> None:
         self._stream = sys.stderr if stream is None else stream
-        self._enabled = enabled and self._stream.isatty()
+        self._enabled = enabled
+        self._plain = log or not self._stream.isatty()
+        self._patience = (PATIENCE if log else LONG) if self._plain else PATIENCE
+        self._pause = OFTEN if log else LONG
+        self._told = -math.inf
         self._started = time.monotonic()
         self._latest: tuple[Progress, float] | None = None
         self._painted = False
@@ -69,9 +82,15 @@ class LiveLine:
     def paint(self) -> None:
         """Show the latest step as it stands now, unless it is too early."""
         now = time.monotonic()
-        if self._latest is None or not self._enabled or now - self._started < PATIENCE:
+        if self._latest is None or not self._enabled or now - self._started < self._patience:
             return
         step, told = self._latest
+        if self._plain:
+            if now - self._told >= self._pause:
+                self._told = now
+                self._stream.write(f"lipcert: {describe(_later(step, now - told))}\n")
+                self._stream.flush()
+            return
         self._painted = True
         self._write(describe(_later(step, now - told), _columns(self._stream) - 1))
 

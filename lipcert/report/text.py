@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from lipcert.sdp.solvers import Availability
 
 
+_ANSWERS = {
+    True: "yes, proven",
+    False: "no, refuted by a witness: the lower bound is attained",
+    None: "not known: the number lies between the bounds",
+}
+
+
 def header(model: str, summary: Summary) -> str:
     """The network in two lines: file, sizes, activations as recognised."""
     implicit = f", {summary.implicit} implicit" if summary.implicit else ""
@@ -52,6 +59,8 @@ def bound(result: Bound, certificate: str | None = None, report: str | None = No
     if result.product is not None:
         gain = f"   {downward(result.product / result.upper, 3)} times the bound" if result.upper > 0 else ""
         rows.append(("norm product", upward(result.product) + gain))
+    if result.limit is not None:
+        rows.insert(0, (f"at most {result.limit:g}", _ANSWERS[result.holds]))
     rows.append(("method", result.method))
     rows.append(("solver", _effort(result)))
     rows.append(("status", f"{result.status.value}: {result.status.advice}"))

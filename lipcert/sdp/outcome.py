@@ -21,6 +21,7 @@ class Status(Enum):
     ITERATION_LIMIT = "iteration_limit"
     STALLED = "stalled"
     CLOSED_FORM = "closed_form"
+    DECIDED = "decided"
 
     @property
     def advice(self) -> str:
@@ -32,6 +33,7 @@ class Status(Enum):
             Status.ITERATION_LIMIT: "the iteration limit was reached; try --method layer or a looser --tolerance",
             Status.STALLED: "rounding stopped the progress before the tolerance was reached",
             Status.CLOSED_FORM: "computed in closed form",
+            Status.DECIDED: "stopped as soon as the question was decided",
         }[self]
 
 

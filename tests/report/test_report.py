@@ -87,6 +87,22 @@ def test_short_work_files_and_quiet_show_nothing(monkeypatch: pytest.MonkeyPatch
         assert stream.getvalue() == ""
 
 
+@pytest.mark.parametrize(
+    ("log", "times", "shown"),
+    [(True, (0.9, 1.1, 5.9, 6.2, 7.0), [1.1, 6.2]), (False, (1.1, 59.0, 61.0, 119.0, 122.0), [61.0, 122.0])],
+)
+def test_plain_lines_where_no_terminal_is(
+    log: bool, times: tuple[float, ...], shown: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, stream = Clock(monkeypatch), io.StringIO()
+    line = progress.LiveLine(stream, log=log)
+    line(Progress("search", 1))
+    for clock.now in times:
+        line.paint()
+    steps = [progress.describe(Progress("search", 1, seconds=at)) for at in shown]
+    assert stream.getvalue() == "".join(f"lipcert: {step}\n" for step in steps)
+
+
 def test_a_line_is_no_longer_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, stream = Clock(monkeypatch), Terminal()
     line = progress.LiveLine(stream)
