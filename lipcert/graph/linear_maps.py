@@ -395,22 +395,17 @@ class Convolution(LinearMap):
         return Convolution(np.abs(self.kernel), self.size, self.stride, self.dilation, self.pads, self.groups)
 
     def to_sparse(self) -> sp.csr_array:
-        channels_out, per_group = self.kernel.shape[:2]
-        source = np.arange(self.shape[1]).reshape(self.channels_in, *self.size)
-        target = np.arange(self.shape[0]).reshape(channels_out, *self.size_out)
-        out_of_group = channels_out // self.groups
-        rows, columns, values = [], [], []
-        for tap, reads, writes in self._taps:
-            read = source[(slice(None), *reads)].reshape(self.groups, 1, per_group, -1)
-            write = target[(slice(None), *writes)].reshape(self.groups, out_of_group, 1, -1)
-            weight = _tap(self.kernel, tap).reshape(self.groups, out_of_group, per_group, 1)
-            full = np.broadcast_shapes(read.shape, write.shape)
-            rows.append(np.broadcast_to(write, full).ravel())
-            columns.append(np.broadcast_to(read, full).ravel())
-            values.append(np.broadcast_to(weight, full).ravel())
-        if not rows:
-            return sp.csr_array(self.shape, dtype=np.float64)
-        return sp.csr_array((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=self.shape)
+        # nothing beside the result is as large: rows of a group differ in their values alone
+        kernel = self.kernel.reshape(self.groups, -1, self.kernel[0].size)
+        indices, values, counts = [], [], []
+        for weights, source in zip(kernel, self.patches(), strict=True):
+            position, entry = np.nonzero(source.T >= 0)
+            indices.append(np.tile(source[entry, position].astype(np.int32), len(weights)))
+            values.append(weights[:, entry].ravel())
+            counts.append(np.tile(np.bincount(position, minlength=source.shape[1]), len(weights)))
+        ends = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
+        parts = [x[0] if self.groups == 1 else np.concatenate(x) for x in (values, indices)]
+        return sp.csr_array((*parts, ends.astype(np.int32 if ends[-1] < 2**31 else np.int64)), shape=self.shape)
 
     def _content(self) -> tuple[Any, ...]:
         return (self.kernel, self.size, self.stride, self.dilation, self.pads, self.groups)

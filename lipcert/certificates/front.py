@@ -1,0 +1,660 @@
+"""The proof by a front: M of `sparse_system` eliminated from one side of the network's space to the other, nothing kept.
+
+A convolution couples neighbouring positions, so M is sparse, but a layer of a large image is too large for a block. The
+frontal method (Irons 1970; Duff & Reid 1983) eliminates the unknowns in an order in which few of them are met at a time:
+dense is only the matrix of those that have met an eliminated one and are not eliminated yet, the front. The proof asks no
+more than that Cholesky runs to its end, so no column of the factor outlives its step.
+
+Unknowns with the same neighbours, such as the channels of a pixel, are one node of a quotient graph. Some orders of the
+nodes are tried by symbolic elimination, and the cheapest is taken: the layers one by one, sweeps along an axis of the
+image with all layers of a row together, and reverse Cuthill–McKee; each with some of the last layers put at the end, since
+they stay in the front anyway. Each order has the same errors (`contraction`): Rump's bound with n all unknowns and the trace
+of all of M.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.linalg import blas, lapack
+from scipy.sparse.csgraph import reverse_cuthill_mckee
+
+from lipcert.certificates.block_cholesky import Weights
+from lipcert.certificates.claims import Scaling
+from lipcert.certificates.contraction import cholesky_room
+from lipcert.certificates.sparse_system import (
+    LARGEST_SCALING,
+    LARGEST_WEIGHT,
+    Form,
+    Layer,
+    SparseSystem,
+    block_diagonal,
+    pattern,
+)
+from lipcert.rounding import UNIT, gamma
+from lipcert.threads import threads_for
+
+if TYPE_CHECKING:
+    from lipcert.arrays import Array, IntArray
+    from lipcert.constraints.multipliers import Multipliers
+
+# columns that are eliminated together
+_WIDTH = 256
+# entries of M that are sorted together
+_TOGETHER = 2**22
+# number of cuts behind which layers keep their order
+_CUTS = 12
+# what all that underflows adds up to at most
+_UNDERFLOW = 2.0**-300
+# relative room for the inputs that is tried in turn; each try is a factorisation
+_ROOM = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+# weights of the equations that are tried in turn where a certificate is checked
+_TAUS = (1e3, 1e4, 1e5, 1e6, 1e2, 1e7)
+# operations from which a try is worth more room
+_LONG = 2e12
+
+
+@dataclass(frozen=True, eq=False)
+class Quotient:
+    """The graph of M with unknowns of equal neighbours as one node.
+
+    Attributes
+    ----------
+    label
+        The node of each unknown, blocks one after the other.
+    neighbours
+        (nodes, nodes), each node its own neighbour.
+    weight, block
+        How many unknowns a node has, and their block.
+    place
+        Coordinates in space, (nodes, axes), NaN where there are none; axes may be 0.
+    entries
+        About how many entries M has.
+    largest
+        The most entries of the weights of one layer.
+    """
+
+    label: IntArray
+    neighbours: sp.csr_array
+    weight: IntArray
+    block: IntArray
+    place: Array
+    entries: int
+    largest: int
+
+
+def quotient(system: SparseSystem) -> Quotient:
+    """Group the unknowns by their neighbours, which are told apart by sums of random numbers."""
+    rng = np.random.default_rng(0)
+    starts = np.cumsum([0, *system.sizes])
+    n = int(starts[-1])
+    # sums of up to 2¹⁷ of these are exact
+    code = rng.integers(1, 2**36, n).astype(np.float64)
+    as_rows, as_columns = np.zeros(n), np.zeros(n)
+    entries = largest = 0
+    for k, layer in system.numbered():
+        blocks = layer.unknowns // layer.out
+        per_row = np.repeat(rng.integers(1, 2**36, blocks).astype(np.float64), layer.block)
+        met = np.zeros(blocks)
+        here = 0
+        for j, w in layer.sources.items():
+            ones = pattern(w.get().mid)
+            here += ones.nnz
+            as_columns[starts[j] : starts[j + 1]] += ones.T @ per_row
+            met += np.asarray(ones @ code[starts[j] : starts[j + 1]]).reshape(blocks, -1).sum(axis=1)
+        as_rows[starts[k] : starts[k + 1]] = np.repeat(met, layer.out)
+        entries += here
+        largest = max(largest, here)
+    block = np.repeat(np.arange(len(system.sizes)), system.sizes)
+    order = np.lexsort((as_columns, as_rows, block))
+    changed = np.zeros(n, dtype=bool)
+    for key in (block, as_rows, as_columns):
+        changed[1:] |= np.diff(key[order]) != 0
+    label = np.empty(n, dtype=np.int64)
+    label[order] = np.cumsum(changed)
+    first = order[np.flatnonzero(np.concatenate([[True], changed[1:]]))] if n else order
+    neighbours, products = _edges(system, label, first, starts)
+    axes = max((place.shape[1] for place in system.places if place is not None), default=0)
+    place = np.full((n, axes), np.nan)
+    for j, known in enumerate(system.places):
+        if known is not None and known.shape[1] == axes:
+            place[starts[j] : starts[j + 1]] = known
+    weight = np.bincount(label, minlength=first.size)
+    met_in_products = sp.coo_array(sp.tril(products)).coords
+    entries += int((weight[met_in_products[0]] * weight[met_in_products[1]]).sum())
+    return Quotient(label, neighbours, weight, block[first], place[first], entries, largest)
+
+
+def _edges(
+    system: SparseSystem, label: IntArray, first: IntArray, starts: IntArray
+) -> tuple[sp.csr_array, sp.csr_array]:
+    """The neighbours of the nodes, and those that meet in products of weights, by the first unknown of each."""
+    shape = (first.size, first.size)
+    at, to = [np.arange(first.size)], [np.arange(first.size)]
+    seen = sp.csr_array(shape)
+    for k, layer in system.numbered():
+        nodes = np.flatnonzero((first >= starts[k]) & (first < starts[k + 1]))
+        group = (first[nodes] - starts[k]) // layer.out
+        rows = (group[:, None] * layer.block + np.arange(layer.block)).ravel()
+        own = (group[:, None] * layer.out + np.arange(layer.out)).ravel() + starts[k]
+        at.append(np.repeat(nodes, layer.out))
+        to.append(label[own])
+        here = len(at)
+        for j, w in layer.sources.items():
+            part = w.get().mid[rows]
+            at.append(np.repeat(np.repeat(nodes, layer.block), np.diff(part.indptr)))
+            to.append(label[part.indices + starts[j]])
+        if meets(layer):
+            a, b = np.concatenate(at[here:]), np.concatenate(to[here:])
+            seen = seen + sp.csr_array((np.ones(a.size), (a, b)), shape)
+    star = sp.csr_array((np.ones(sum(x.size for x in at)), (np.concatenate(at), np.concatenate(to))), shape)
+    products = sp.csr_array(pattern(seen).T @ pattern(seen))
+    return pattern(sp.csr_array(star + star.T + products)), products
+
+
+def meets(layer: Layer) -> bool:
+    """Whether the sources of a layer meet in C."""
+    if layer.scalar is not None:
+        K, P = layer.scalar
+        return bool(((K - P) * (K + P)).any())
+    return not layer.is_output
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """An order of elimination and what it costs.
+
+    Attributes
+    ----------
+    position
+        The place of each unknown in the order.
+    front
+        The most unknowns that are in the front at a time.
+    operations
+        Of the factorisation.
+    name
+        Of the order, for people.
+    """
+
+    position: IntArray
+    front: int
+    operations: float
+    name: str
+
+
+def cheapest(graph: Quotient) -> Plan:
+    """The plan with the fewest operations of some."""
+    best: tuple[float, int, str, IntArray] | None = None
+    for name, order in orders(graph):
+        operations, front = _cost(graph, order)
+        if best is None or operations < best[0]:
+            best = operations, front, name, order
+    assert best is not None
+    at = np.empty(best[3].size, dtype=np.int64)
+    at[best[3]] = np.arange(best[3].size)
+    rank = np.argsort(at[graph.label], kind="stable")
+    position = np.empty(rank.size, dtype=np.int64)
+    position[rank] = np.arange(rank.size)
+    return Plan(position, best[1], best[0], best[2])
+
+
+def orders(graph: Quotient) -> Iterator[tuple[str, IntArray]]:
+    """Orders of the nodes, named."""
+    blocks = np.unique(graph.block)
+    yield "by layers", np.argsort(graph.block, kind="stable")
+    yield "by layers, last first", np.argsort(-graph.block, kind="stable")
+    for cut in blocks[:: max(1, blocks.size // _CUTS)]:
+        head = np.flatnonzero(graph.block <= cut)
+        tail = np.flatnonzero(graph.block > cut)
+        for axis in range(graph.place.shape[1]):
+            along = graph.place[head, axis]
+            if np.isfinite(along).any():
+                rest = [graph.place[head, other] for other in range(graph.place.shape[1]) if other != axis]
+                sweep = head[np.lexsort((*rest, graph.block[head], along))]
+                yield f"along axis {axis}, {tail.size} nodes last", np.concatenate([sweep, tail])
+        inner = sp.csr_array(graph.neighbours[head][:, head])
+        found = head[reverse_cuthill_mckee(inner, symmetric_mode=True)]
+        yield f"reverse Cuthill–McKee, {tail.size} nodes last", np.concatenate([found, tail])
+        yield f"Cuthill–McKee, {tail.size} nodes last", np.concatenate([found[::-1], tail])
+
+
+def _cost(graph: Quotient, order: IntArray) -> tuple[float, int]:
+    """Operations and the largest front of an order: a node enters with the first of its neighbours."""
+    count = order.size
+    at = np.empty(count, dtype=np.int64)
+    at[order] = np.arange(count)
+    enters = np.minimum.reduceat(at[graph.neighbours.indices], graph.neighbours.indptr[:-1])
+    weight = graph.weight.astype(np.float64)
+    came = np.cumsum(np.bincount(enters, weights=weight, minlength=count))
+    size = came - np.cumsum(weight[order]) + weight[order]
+    # a column after the other meets what is left of the front
+    operations = float(((size**3 - (size - weight[order]) ** 3) / 3.0).sum())
+    return operations, int(size.max(initial=0.0))
+
+
+class Entries:
+    """M by rows in the order of elimination, each entry in the row of the unknown that goes first, and its diagonal."""
+
+    def __init__(self, position: IntArray, starts: IntArray) -> None:
+        self.position = [position[a:b].astype(np.int32) for a, b in pairwise(starts)]
+        self.count = position.size
+        self.diagonal = np.zeros(self.count)
+        self.parts: list[sp.csr_array] = []
+        self.weight = 0.0
+        self._waiting: list[tuple[IntArray, IntArray, Array]] = []
+        self._size = 0
+        self.addends = 1
+
+    def add(self, k: int, j: int, a: sp.csr_array, symmetric: bool = False) -> None:
+        """Add A in block (k, j), and its transpose in block (j, k); of a symmetric one, in block (k, k), A alone."""
+        self.weight += norm(a)
+        self.addends += 1
+        rows, columns = self.position[k], self.position[j]
+        step = max(1, int(_TOGETHER // max(1.0, a.nnz / max(1, a.shape[0]))))
+        for top in range(0, a.shape[0], step):
+            ends = a.indptr[top : top + step + 1]
+            inside = slice(ends[0], ends[-1])
+            first = np.repeat(rows[top : top + step], np.diff(ends))
+            second = columns[a.indices[inside]]
+            value = a.data[inside]
+            if symmetric:
+                on = first == second
+                self.diagonal[first[on]] += value[on]
+                keep = first < second
+                first, second, value = first[keep], second[keep], value[keep]
+            self._waiting.append((np.minimum(first, second), np.maximum(first, second), value))
+            self._size += value.size
+            if self._size >= _TOGETHER:
+                self.sort()
+
+    def sort(self) -> None:
+        """Make rows of what has come so far."""
+        if self._waiting:
+            first, second, value = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
+            self._waiting.clear()
+            self._size = 0
+            part = sp.coo_array((value, (first, second)), shape=(self.count, self.count)).tocsr()
+            self.parts.append(sp.csr_array(part))
+
+
+@dataclass(frozen=True, eq=False)
+class Front:
+    """A network whose proof is eliminated along a front."""
+
+    system: SparseSystem
+    taus: tuple[float, ...] = field(default=_TAUS)
+
+    @cached_property
+    def graph(self) -> Quotient:
+        """The quotient graph."""
+        return quotient(self.system)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The order of elimination."""
+        return cheapest(self.graph)
+
+    @property
+    def groups(self) -> int:
+        """Number of multipliers."""
+        return self.system.groups
+
+    def operations(self) -> float:
+        """About how many operations a factorisation takes."""
+        return self.plan.operations
+
+    def bytes_needed(self) -> int:
+        """About how much memory a proof takes at its peak: a triangle of the front, some panels, M and a layer of it."""
+        front = float(self.plan.front)
+        side = _tile(self.plan.front)
+        dense = 4.0 * (front + side) * (front + 2 * side) + 32.0 * (front + side) * _WIDTH
+        # a value and an index an entry; the layers are scaled one by one, before the front is there
+        return int(13.0 * self.graph.entries + max(dense, 20.0 * self.graph.largest) + 8 * 2**20)
+
+    def loss(self) -> float:
+        """By how much M has to be positive definite at least; no proof rests on it."""
+        n = self.system.unknowns
+        return cholesky_room(n, float(n))
+
+    @property
+    def equations(self) -> bool:
+        """Whether τ matters."""
+        return not all(layer.free for layer in self.system.layers)
+
+    def holds(self, scaling: Scaling, tau: float | None = None) -> bool:
+        """Whether the scaling is proven, as `claims.holds`, for ℓ2 to ℓ2; with one τ or the first of some that will do."""
+        numbers = np.concatenate([scaling.d, scaling.m])
+        if not np.all((numbers >= 1.0 / LARGEST_SCALING) & (numbers <= LARGEST_SCALING)) or scaling.n is not None:
+            return False
+        taus = (tau,) if tau is not None else (self.taus if self.equations else (1.0,))
+        with np.errstate(all="ignore"):
+            for trial in taus:
+                system = assembled(self.system, scaling, trial, self.plan.position)
+                if system is not None and eliminated(*system, self.plan.front):
+                    return True
+        return False
+
+
+def assembled(system: SparseSystem, scaling: Scaling, tau: float, position: IntArray) -> tuple[Entries, float] | None:
+    """M̂ in the coordinates that make its diagonal about one, and by how much it has to exceed zero for M ≻ 0."""
+    starts = np.cumsum([0, *system.sizes])
+    forms = [None if layer.is_output else layer.form(tau) for layer in system.layers]
+    for layer, form in zip(system.layers, forms, strict=True):
+        if not layer.is_output and (form is None or not form.finite):
+            return None
+    scales = _scales(system, scaling, forms)
+    if scales is None:
+        return None
+    M = Entries(position, starts)
+    for k in range(len(system.inputs)):
+        M.diagonal[M.position[k]] = (scaling.m[0] / scales[k]) ** 2
+    # two roundings
+    error = gamma(4) if system.inputs else 0.0
+    for (k, layer), form in zip(system.numbered(), forms, strict=True):
+        found = _layer(M, k, layer, form, scaling.d[layer.groups], scales)
+        if found is None:
+            return None
+        error += found
+    M.sort()
+    shift = float((error + sum_error(M) + pivot_room(M)) * (1.0 + 1e-9) + _UNDERFLOW)
+    return (M, shift) if np.isfinite(shift) and shift < 0.5 else None
+
+
+def sum_error(M: Entries) -> float:
+    """A rounding for each addend of an entry."""
+    return gamma(M.addends + 4) * (M.weight + float(np.abs(M.diagonal).max(initial=1.0)))
+
+
+def pivot_room(M: Entries) -> float:
+    """What Cholesky needs (`contraction`), and the rounding of a diagonal that may be above one."""
+    trace = float(np.abs(M.diagonal).sum()) * (1.0 + 1e-9)
+    return cholesky_room(M.count, trace) + 16.0 * UNIT * float(np.abs(M.diagonal).max(initial=1.0))
+
+
+def _scales(system: SparseSystem, scaling: Scaling, forms: list[Form | None]) -> list[Array] | None:
+    """For each block what its unknowns are multiplied by; any positive numbers are sound."""
+    squares = [np.full(n, scaling.m[0] ** 2) for n in system.inputs]
+    extra = [np.zeros(n) for n in system.sizes]
+    for layer, form in zip(system.layers, forms, strict=True):
+        if form is None:
+            squares.append(np.ones(layer.unknowns))
+            continue
+        d = scaling.d[layer.groups]
+        squares.append((d[:, None] ** 2 * np.diagonal(form.A, axis1=1, axis2=2)).ravel())
+        if meets(layer):
+            C = block_diagonal(form.C, d.size)
+            for j, w in layer.sources.items():
+                Z = _rescaled(w.get().mid, np.repeat(d, layer.block), None)
+                extra[j] += np.asarray(Z.multiply(C @ Z).sum(axis=0)).ravel()
+    scales = []
+    for own, more in zip(squares, extra, strict=True):
+        scale = np.sqrt(np.maximum(own + more, 1e-3 * own))
+        if not np.all((scale >= 1.0 / LARGEST_SCALING) & (scale <= LARGEST_SCALING)):
+            return None
+        scales.append(scale)
+    return scales
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A matrix Â with ‖ |Â| ‖₂ ≤ size and ‖ |Â − A| ‖₂ ≤ spread for all A that are meant."""
+
+    mid: sp.csr_array
+    size: float
+    spread: float
+
+
+def _layer(M: Entries, k: int, layer: Layer, form: Form | None, d: Array, scales: list[Array]) -> float | None:
+    """Add what a layer has to M; a bound on the norm of the error of it, or None where numbers are too large."""
+    t = np.repeat(d, layer.block) if form is not None else np.ones(layer.unknowns)
+    Z: dict[int, Part] = {}
+    for j, w in layer.sources.items():
+        found = scaled(w.get(), t, scales[j])
+        if found is None:
+            return None
+        Z[j] = found
+    if form is None:
+        M.diagonal[M.position[k]] = 1.0
+        for j, part in Z.items():
+            M.add(k, j, part.mid)
+        return sum(part.spread for part in Z.values())
+    error = 0.0
+    across = np.repeat(d, layer.out) / scales[k]
+    A = blockwise(form.A, form.A_radius, across, across)
+    M.add(k, k, A.mid, symmetric=True)
+    # of a symmetric matrix one triangle is read, and the bound may be larger in the other one
+    error += 2.0 * A.spread
+    if meets(layer):
+        C = blockwise(form.C, form.C_radius, np.ones(layer.groups.size * layer.block), None)
+        for j in Z:
+            CZ = product(C, Z[j], layer.block)
+            for i in (i for i in Z if i >= j):
+                turned = Part(sp.csr_array(Z[i].mid.T), Z[i].size, Z[i].spread)
+                ZCZ = product(turned, CZ, layer.groups.size * layer.block)
+                M.add(i, j, ZCZ.mid, symmetric=i == j)
+                error += 2.0 * ZCZ.spread
+    B = blockwise(form.B, form.B_radius, -across, None)
+    for j in list(Z):
+        BZ = product(B, Z.pop(j), layer.block)
+        M.add(k, j, BZ.mid)
+        error += BZ.spread
+    return error
+
+
+def scaled(weights: Weights, rows: Array, columns: Array) -> Part | None:
+    """diag(rows) W diag(1/columns), or None where a weight is too large."""
+    low, high = weights.mid.data.min(initial=0.0), weights.mid.data.max(initial=0.0)
+    if not max(-low, high) < LARGEST_WEIGHT:
+        return None
+    mid = _rescaled(weights.mid, rows, columns)
+    size = norm(mid)
+    spread = gamma(4) * size
+    if weights.rad is not None:
+        spread += norm(_rescaled(weights.rad, rows, columns)) * (1.0 + gamma(12))
+    return Part(mid, size, spread)
+
+
+def blockwise(small: Array, radius: Array, rows: Array, columns: Array | None) -> Part:
+    """diag(rows) blkdiag(S) diag(columns) for S up to the radius; rows and columns are off by one rounding each."""
+    blocks = rows.size // small.shape[1]
+    mid = _rescaled(block_diagonal(small, blocks), rows, None)
+    wide = _rescaled(block_diagonal(radius, blocks), np.abs(rows), None)
+    if columns is not None:
+        mid.data *= columns[mid.indices]
+        wide.data *= np.abs(columns)[wide.indices]
+    size = norm(mid)
+    return Part(mid, size, gamma(6) * size + norm(wide) * (1.0 + gamma(12)))
+
+
+def product(a: Part, b: Part, terms: int) -> Part:
+    """A B, an entry of which is a sum of that many products at most: |fl(A B) − A B| ≤ γ|A||B|, and the radii of both."""
+    mid = sp.csr_array(a.mid @ b.mid)
+    spread = gamma(terms + 2) * a.size * b.size + a.size * b.spread + a.spread * (b.size + b.spread)
+    return Part(mid, norm(mid), spread * (1.0 + gamma(8)))
+
+
+def _rescaled(a: sp.csr_array, rows: Array, columns: Array | None) -> sp.csr_array:
+    data = a.data * np.repeat(rows, np.diff(a.indptr))
+    if columns is not None:
+        data *= (1.0 / columns)[a.indices]
+    return sp.csr_array((data, a.indices, a.indptr), shape=a.shape)
+
+
+def norm(a: sp.csr_array) -> float:
+    """An upper bound on the spectral norm of |A|: √(‖A‖₁‖A‖_∞), up to underflow."""
+    if not a.nnz:
+        return 0.0
+    size = sp.csr_array((np.abs(a.data), a.indices, a.indptr), shape=a.shape)
+    rows, columns = float((size @ np.ones(a.shape[1])).max()), float((size.T @ np.ones(a.shape[0])).max())
+    return float(np.sqrt(rows) * np.sqrt(columns)) * (1.0 + 2.0 * gamma(sum(a.shape) + 8))
+
+
+def eliminated(M: Entries, shift: float, front: int) -> bool:
+    """Whether Cholesky of M̂ − shift·I runs to its end."""
+    # one addition makes the diagonal, the room covers it
+    return _Elimination(M, shift, front).run()
+
+
+def _tile(front: int) -> int:
+    return 128 if front < 1000 else 256 if front < 4000 else 512 if front < 16000 else 1024
+
+
+class _Elimination:
+    """The front as tiles of one triangle; an unknown has a slot in it from the first neighbour that goes to its own turn.
+
+    Tiles on the diagonal are updated as a whole; of an entry and its mirror image the one that is read is what counts.
+    """
+
+    def __init__(self, M: Entries, shift: float, front: int) -> None:
+        self.M = M
+        self.shift = shift
+        self.side = _tile(front)
+        self.tiles: dict[tuple[int, int], Array] = {}
+        self.slot = np.full(M.count, -1, dtype=np.int64)
+        self.taken = np.zeros(0, dtype=bool)
+
+    def run(self) -> bool:
+        """Eliminate all unknowns; whether all pivots are positive."""
+        count = self.M.count
+        with threads_for(float(self.side) ** 2 * _WIDTH * 8.0):
+            return all(self._step(p, min(p + _WIDTH, count)) for p in range(0, count, _WIDTH))
+
+    def _step(self, start: int, stop: int) -> bool:
+        pieces = []
+        for part in self.M.parts:
+            ends = part.indptr[start : stop + 1]
+            inside = slice(ends[0], ends[-1])
+            pieces.append((part.indices[inside], np.repeat(np.arange(stop - start), np.diff(ends)), part.data[inside]))
+        self._enter(np.unique(np.concatenate([np.arange(start, stop), *(columns for columns, _, _ in pieces)])))
+        pivots = self.slot[start:stop]
+        panel = self._taken_out(pivots)
+        # M first added up on its own, then added once
+        fresh = np.zeros(panel.shape, order="F")
+        for columns, at, value in pieces:
+            fresh[self.slot[columns], at] += value
+        fresh[pivots, np.arange(stop - start)] = self.M.diagonal[start:stop] - self.shift
+        panel += fresh
+        del fresh
+        corner = np.asfortranarray(panel[pivots])
+        if not np.isfinite(panel).all():
+            return False
+        # one triangle is read, so the matrix is exactly symmetric
+        factor, info = lapack.dpotrf(corner, lower=True, overwrite_a=True)
+        if info != 0:
+            return False
+        panel[pivots] = 0.0
+        self.taken[pivots] = False
+        self.slot[start:stop] = -1
+        if self.taken.any():
+            self._subtract(self._packed(blas.dtrsm(1.0, factor, panel, side=1, lower=1, trans_a=1, overwrite_b=1)))
+        return True
+
+    def _enter(self, unknowns: IntArray) -> None:
+        """Give slots to those who have none, the first free ones."""
+        new = unknowns[self.slot[unknowns] < 0]
+        free = np.flatnonzero(~self.taken)[: new.size]
+        if free.size < new.size:
+            more = -(-(new.size - free.size) // self.side) * self.side
+            self.taken = np.concatenate([self.taken, np.zeros(more, dtype=bool)])
+            free = np.flatnonzero(~self.taken)[: new.size]
+        self.slot[new] = free
+        self.taken[free] = True
+
+    def _tile(self, i: int, j: int) -> Array:
+        if (i, j) not in self.tiles:
+            self.tiles[i, j] = np.zeros((self.side, self.side), order="F")
+        return self.tiles[i, j]
+
+    def _taken_out(self, pivots: IntArray) -> Array:
+        """The columns of the pivots, which are zero in the front from then on."""
+        side = self.side
+        count = self.taken.size // side
+        panel = np.zeros((self.taken.size, pivots.size), order="F")
+        where, inside = np.divmod(pivots, side)
+        parts = [(int(j), np.flatnonzero(where == j)) for j in np.unique(where)]
+        # all are read before any is cleared: two of them meet in one entry
+        for clear in (False, True):
+            for j, at in parts:
+                q = inside[at]
+                for i in range(count):
+                    tile = self.tiles.get((max(i, j), min(i, j)))
+                    if tile is None:
+                        continue
+                    if not clear:
+                        panel[i * side : (i + 1) * side, at] = tile[:, q] if i >= j else tile[q].T
+                    if clear and i >= j:
+                        tile[:, q] = 0.0
+                    if clear and i <= j:
+                        tile[q] = 0.0
+        return panel
+
+    def _packed(self, X: Array) -> Array:
+        """X after the last slots have moved into holes, where that makes a tile less."""
+        side = self.side
+        count = -(-int(np.count_nonzero(self.taken)) // side)
+        above = np.flatnonzero(self.taken[count * side :]) + count * side
+        if not above.size:
+            return X[: count * side]
+        holes = np.flatnonzero(~self.taken[: count * side])[: above.size]
+        moved = self._taken_out(above)
+        moved[holes] = moved[above]
+        X[holes] = X[above]
+        where, inside = np.divmod(holes, side)
+        for j in np.unique(where):
+            at = np.flatnonzero(where == j)
+            q = inside[at]
+            for i in range(count):
+                rows = slice(i * side, (i + 1) * side)
+                if i >= j:
+                    self._tile(i, int(j))[:, q] = moved[rows, at]
+                if i <= j:
+                    self._tile(int(j), i)[q] = moved[rows, at].T
+        self.taken[holes] = True
+        self.taken[above] = False
+        to = np.arange(self.taken.size)
+        to[above] = holes
+        here = self.slot >= 0
+        self.slot[here] = to[self.slot[here]]
+        return X[: count * side]
+
+    def _subtract(self, X: Array) -> None:
+        side = self.side
+        parts = [np.asfortranarray(X[top : top + side]) for top in range(0, X.shape[0], side)]
+        for i, a in enumerate(parts):
+            for j, b in enumerate(parts[: i + 1]):
+                self.tiles[i, j] = blas.dgemm(-1.0, a, b, 1.0, self._tile(i, j), trans_b=1, overwrite_c=1)
+
+
+def prove_by_front(system: Front, proposal: Multipliers) -> Scaling | None:
+    """The proposal with the least of a few rooms with which it is proven, or None.
+
+    The room is spread over the layers as in `block_cholesky`, and it sets the weight of the equations.
+    """
+    if not all(np.isfinite(x).all() and (x > 0.0).all() for x in (proposal.lam, proposal.mu)):
+        return None
+    d, m = np.sqrt(proposal.lam), np.sqrt(proposal.mu) * proposal.input_scale
+    if proposal.scale is not None:
+        d = d * proposal.scale
+    if m.size != 1 or d.size != system.groups or not (np.isfinite(d).all() and np.isfinite(m).all()):
+        return None
+    height = np.ones(d.size)
+    layers = system.system.layers
+    for number, layer in enumerate(layers[:-1]):
+        height[layer.groups] = 1.0 - (number + 1.0) / len(layers)
+    least = 4.0 * system.loss()
+    if system.operations() > _LONG:
+        least = max(least, 5e-5)
+    for room in (room for room in _ROOM if room > least):
+        trial = Scaling(d * (1.0 + room) ** height, m * (1.0 + room))
+        if system.equations and room < 3.0 * np.sqrt(system.loss()):
+            continue
+        tau = 10.0 / room
+        if system.holds(trial, tau if system.equations else None):
+            return trial
+    return None
