@@ -15,7 +15,7 @@ of all of M.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -54,10 +54,10 @@ _CUTS = 12
 _UNDERFLOW = 2.0**-300
 # relative room for the inputs that is tried in turn; each try is a factorisation
 _ROOM = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
-# weights of the equations that are tried in turn where a certificate is checked
-_TAUS = (1e3, 1e4, 1e5, 1e6, 1e2, 1e7)
-# operations from which a try is worth more room
-_LONG = 2e12
+# operations from which a try is worth more room, and that room
+_LONG, _MORE = 2e12, 5e-5
+# the weight of the equations times the room: about what leaves the smallest eigenvalue largest
+_EQUATIONS = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -288,7 +288,6 @@ class Front:
     """A network whose proof is eliminated along a front."""
 
     system: SparseSystem
-    taus: tuple[float, ...] = field(default=_TAUS)
 
     @cached_property
     def graph(self) -> Quotient:
@@ -324,19 +323,27 @@ class Front:
 
     @property
     def equations(self) -> bool:
-        """Whether τ matters."""
+        """Whether what groups preserve is weighted by τ; then the smallest eigenvalue falls like the room squared."""
         return not all(layer.free for layer in self.system.layers)
 
+    def rooms(self) -> list[float]:
+        """The relative rooms for the inputs that are tried in turn; of long factorisations the first should do."""
+        long = self.operations() > _LONG
+        least = max(4.0 * self.loss(), _MORE if long else 0.0)
+        if self.equations:
+            least = max(least, (10.0 if long else 2.0) * float(np.sqrt(self.loss())))
+        return [room for room in _ROOM if room > least]
+
     def holds(self, scaling: Scaling, tau: float | None = None) -> bool:
-        """Whether the scaling is proven, as `claims.holds`, for ℓ2 to ℓ2; with one τ or the first of some that will do."""
+        """Whether the scaling is proven, as `claims.holds`, for ℓ2 to ℓ2; by one τ, or the first of some that will do."""
         numbers = np.concatenate([scaling.d, scaling.m])
         if not np.all((numbers >= 1.0 / LARGEST_SCALING) & (numbers <= LARGEST_SCALING)) or scaling.n is not None:
             return False
-        taus = (tau,) if tau is not None else (self.taus if self.equations else (1.0,))
+        trials = [tau] if tau is not None else [_EQUATIONS / room for room in self.rooms()]
         with np.errstate(all="ignore"):
-            for trial in taus:
-                system = assembled(self.system, scaling, trial, self.plan.position)
-                if system is not None and eliminated(*system, self.plan.front):
+            for trial in trials if self.equations else [1.0]:
+                made = assembled(self.system, scaling, trial, self.plan.position)
+                if made is not None and eliminated(*made, self.plan.front):
                     return True
         return False
 
@@ -647,14 +654,8 @@ def prove_by_front(system: Front, proposal: Multipliers) -> Scaling | None:
     layers = system.system.layers
     for number, layer in enumerate(layers[:-1]):
         height[layer.groups] = 1.0 - (number + 1.0) / len(layers)
-    least = 4.0 * system.loss()
-    if system.operations() > _LONG:
-        least = max(least, 5e-5)
-    for room in (room for room in _ROOM if room > least):
+    for room in system.rooms():
         trial = Scaling(d * (1.0 + room) ** height, m * (1.0 + room))
-        if system.equations and room < 3.0 * np.sqrt(system.loss()):
-            continue
-        tau = 10.0 / room
-        if system.holds(trial, tau if system.equations else None):
+        if system.holds(trial, _EQUATIONS / room):
             return trial
     return None

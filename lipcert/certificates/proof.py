@@ -15,9 +15,11 @@ import numpy as np
 from lipcert.certificates.block_cholesky import BlockSystem, prove_by_blocks
 from lipcert.certificates.claims import holds
 from lipcert.certificates.enclosure import Enclosure
-from lipcert.certificates.memory import require
+from lipcert.certificates.front import Front, prove_by_front
+from lipcert.certificates.memory import available, require
 from lipcert.certificates.normwise import NormwiseArithmetic
 from lipcert.certificates.repair import repair
+from lipcert.certificates.sparse_system import SparseSystem
 from lipcert.constraints.interconnection import Interconnection, lower
 from lipcert.graph.sizes import channels, groups, rows
 from lipcert.threads import threads_for
@@ -29,13 +31,17 @@ if TYPE_CHECKING:
     from lipcert.graph.nodes import Graph
 
 LARGE = 3000
-"""Rows of [R; Y] from which the proof by blocks comes first."""
+"""Rows of [R; Y] from which the sparse proofs come first."""
 WEAK = 1e-6
-"""Relative loss from which the proof by blocks is tried on smaller networks too."""
+"""Relative loss from which the sparse proofs are tried on smaller networks too."""
+PATIENCE = 60.0
+"""Seconds that the dense proof may take, where the sparse one has to give room for what groups preserve."""
 TRIES = 4.0
 """Factorisations that a proof takes, and"""
 SPEED = 1e10
 """operations a second, for a guess of its time."""
+FRONT_TRIES, FRONT_SPEED, ENTRY_SECONDS = 1.5, 2.5e10, 4e-7
+"""The same of the proof by a front, and what an entry of its matrix takes."""
 
 
 class Proof(Protocol):
@@ -120,19 +126,43 @@ class Blocks:
         return self.system.holds(scaling)
 
 
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """The same along a front, of claims on ℓ2 to ℓ2 about networks without implicit layers (docs/proof.md)."""
+
+    system: Front
+
+    def bytes_needed(self) -> int:
+        """A triangle of the front, and the entries of M."""
+        return self.system.bytes_needed()
+
+    def seconds(self) -> float:
+        """A factorisation or two, and what it takes to make the matrix."""
+        return FRONT_TRIES * (self.system.operations() / FRONT_SPEED + ENTRY_SECONDS * self.system.graph.entries)
+
+    def improve(self, case: Case, proposal: Multipliers) -> Scaling | None:
+        """The proposal with a little room."""
+        return prove_by_front(self.system, proposal)
+
+    def holds(self, case: Case, scaling: Scaling) -> bool:
+        """By one factorisation, of groups that preserve a sum by a few."""
+        return self.system.holds(scaling)
+
+
 class Proofs:
     """The proofs that a claim about a prepared graph can have, in the order in which they are tried.
 
-    For large networks the proof by blocks comes first; for others it comes where the dense one is weak: the rounding of R,
-    which it does not form, may decide.
+    Of large networks the sparse one comes first; of others it comes where the dense one is weak: the rounding of R, which it
+    does not form, may decide. Where the sparse proof gives room for what groups preserve, the dense one, which does not,
+    goes first as long as time and memory allow.
 
     Examples
     --------
     >>> from lipcert.graph import build as nn
     >>> from lipcert.graph.claim import Claim
     >>> proofs = Proofs(nn.sequential(nn.linear([[2.0]]), nn.relu()), Claim())
-    >>> [type(proof).__name__ for proof in proofs.in_order()], proofs.sizes(proofs.cases[0])
-    (['Dense', 'Blocks'], (1, 1, None))
+    >>> [type(proof).__name__ for proof in proofs.order], proofs.sizes(proofs.cases[0])
+    (['Dense', 'Sweep'], (1, 1, None))
     """
 
     def __init__(self, graph: Graph, claim: Claim) -> None:
@@ -143,20 +173,34 @@ class Proofs:
         self.large = rows(graph) + graph.output_size > LARGE
 
     @cached_property
-    def blocks(self) -> Blocks | None:
-        """The proof by blocks where it applies."""
-        system = BlockSystem.of(self.graph) if self.claim.euclidean else None
-        return None if system is None else Blocks(system)
+    def sparse(self) -> Blocks | Sweep | None:
+        """The sparse proof that applies: a front has the layers one by one among its orders."""
+        if not self.claim.euclidean:
+            return None
+        system = SparseSystem.of(self.graph)
+        if system is not None:
+            return Sweep(Front(system))
+        blocks = BlockSystem.of(self.graph)
+        return None if blocks is None else Blocks(blocks)
+
+    @cached_property
+    def order(self) -> list[Proof]:
+        """All of them, in order; those that do not fit into memory last."""
+        sparse = self.sparse
+        if sparse is None:
+            return [self.dense]
+        patient = self.dense.seconds() <= max(PATIENCE, sparse.seconds())
+        if not self.large or (isinstance(sparse, Sweep) and sparse.system.equations and patient):
+            wanted: list[Proof] = [self.dense, sparse]
+        else:
+            wanted = [sparse, self.dense]
+        free = available()
+        return sorted(wanted, key=lambda proof: proof.bytes_needed() > free) if self.large else wanted
 
     @property
     def first(self) -> Proof:
         """The proof that is tried first."""
-        return (self.blocks if self.large else None) or self.dense
-
-    def in_order(self) -> list[Proof]:
-        """All of them."""
-        others: list[Proof] = [self.dense] if self.blocks is None else [self.dense, self.blocks]
-        return others[::-1] if self.large else others
+        return self.order[0]
 
     def sizes(self, case: Case) -> tuple[int, int, int | None]:
         """How many numbers d, m and n the scaling of a case has."""
@@ -177,7 +221,7 @@ class Proofs:
         best = self.first.improve(case, proposal)
         if best is not None and (self.large or not _is_weak(best, proposal)):
             return best
-        for proof in self.in_order()[1:]:
+        for proof in self.order[1:]:
             other = proof.improve(case, proposal)
             if best is None or (other is not None and other.value() < best.value()):
                 best = other
@@ -185,7 +229,7 @@ class Proofs:
 
     def holds(self, case: Case, scaling: Scaling) -> bool:
         """Whether one of the proofs shows the scaling."""
-        return any(proof.holds(case, scaling) for proof in self.in_order())
+        return any(proof.holds(case, scaling) for proof in self.order)
 
 
 def _is_weak(scaling: Scaling, proposal: Multipliers) -> bool:

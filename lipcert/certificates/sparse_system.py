@@ -279,7 +279,7 @@ class _Walk:
         self.places[block] = grid if plain else _mean(pattern(first.get().mid).T, grid)
 
     def _activation(self, node: Activation, count: int) -> dict[int, Map | Made] | None:
-        form = node.record.normal_form(node.block, node.parameters)
+        form = node.normal_form
         z = self.value[node.parent]
         scalar = (
             node.block == 1 and form.P.shape[1:] == (1, 1) and form.Q_radius is None and bool((form.Q == 1.0).all())
