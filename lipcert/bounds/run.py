@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,18 +15,19 @@ from lipcert.bounds.table import METHODS
 from lipcert.bounds.watch import Proven, Watch
 from lipcert.certificates import Prover
 from lipcert.certificates.memory import available
-from lipcert.constraints.multipliers import Tie
+from lipcert.constraints.multipliers import Tie, tie_groups
 from lipcert.errors import DoesNotApply, LipcertError, NotCertified
 from lipcert.graph.nodes import FixedPoint
 from lipcert.graph.prepare import posed
 from lipcert.graph.sizes import channels, rows
 from lipcert.norms import Norm
 from lipcert.sdp.outcome import Progress, SolverOptions, Status
-from lipcert.sdp.solvers import DENSE_LIMIT, Takes, choose, registration
+from lipcert.sdp.solvers import DENSE_LIMIT, SOLVERS, Takes, choose, registration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from lipcert.arrays import Array
     from lipcert.bounds.methods import Method
     from lipcert.bounds.product import NormProduct
     from lipcert.bounds.settings import Settings
@@ -40,6 +41,10 @@ MIXTURES = (1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-2)
 """The parts of them that are tried."""
 CERTIFICATE_WORTH = 1e-7
 """Relative improvement for which `auto` gives up a certificate: the norm product seldom has one."""
+DOUBT = 1e-5
+"""How far a proven bound may lie above what its solver knows for sure before others have their turn, relative."""
+MATRIX_FREE = next(name for name, entry in SOLVERS.items() if entry.takes is Takes.OPERATOR)
+"""The solver that goes on from a point on which another one stalls."""
 BLOCKS = "blocks"
 """The form of the norm product, that of the network as it is written."""
 
@@ -146,8 +151,10 @@ class Run:
             try:
                 if settled and not self._promises(METHODS[name]):
                     continue
-                self.watch.keep(self.attempt(name, solver))
+                found = self.attempt(name, solver)
+                self.watch.keep(found)
                 settled = True
+                self._doubt(name, solver, found)
             except (NotCertified, MemoryError) as error:
                 self.notes.append(f"{name} ({solver}): {error or 'not enough memory'}")
                 failure = error if isinstance(error, LipcertError) else failure
@@ -161,8 +168,60 @@ class Run:
             raise _explained(failure, self.graph)
         raise NotCertified("no bound could be proven", advice="; ".join(self.notes))
 
-    def attempt(self, name: str, solver: str) -> Proven:
+    def _doubt(self, name: str, solver: str, found: Proven) -> None:
+        """Never worse than what is known: where a solver stalled or less is proven than it found, others have their turn.
+
+        The optimum of a method is at most that of its coarser ties, of the blocks that comparators stand for, and of the
+        norm product; a point on the way to it, or its proof, may be above.
+        """
+        proposal = found.proposal
+        if name not in {tie.value for tie in Tie} or proposal.status in (Status.TIME_LIMIT, Status.INTERRUPTED):
+            return
+        if proposal.status is Status.STALLED:
+            self.notes.append(f"{name} ({solver}) stalled: {proposal.message or proposal.status.advice}")
+        for label, attempt in self._others(name, solver, proposal):
+            try:
+                other = attempt()
+            except (DoesNotApply, NotCertified, MemoryError):
+                continue
+            self.watch.keep(other)
+            if self.watch.best is other:
+                self.notes.append(f"{label} gives less than {name} ({solver}), {found.value:.10g}")
+
+    def _others(self, name: str, solver: str, proposal: Proposal) -> Iterator[tuple[str, Callable[[], Proven]]]:
+        """What else to try: the norm product, the matrix-free solver from a stalled point, coarser ties, and blocks."""
+        if self.product is not None and self._promises(METHODS["product"]):
+            yield "the norm product", lambda: self.attempt("product", "none")
+
+        def doubtful() -> bool:
+            best = self.watch.best
+            return best is not None and best.value > least(proposal, self.claim) * (1.0 + DOUBT)
+
+        if not doubtful():
+            return
+        form = self.settings.form
+        groups = self.prepared(form).system.groups
+        variable = tie_groups(groups, Tie(name))
+        if proposal.status is Status.STALLED and solver != MATRIX_FREE and self.claim.euclidean:
+            start = proposal.cases[0].plain().lam[np.unique(variable, return_index=True)[1]]
+            yield f"the {MATRIX_FREE} solver from its point", lambda: self.attempt(name, MATRIX_FREE, start=start)
+        for tie in (Tie.CHANNEL, Tie.LAYER):
+            if doubtful() and tie_groups(groups, tie).max(initial=-1) < variable.max(initial=-1):
+                yield f"one multiplier a {tie}", partial(self.attempt, tie.value, solver)
+        if doubtful() and channels(self.prepared(BLOCKS).graph) != channels(self.prepared(form).graph):
+            yield "the form of blocks", lambda: self.attempt(name, solver, form=BLOCKS)
+
+    def attempt(self, name: str, solver: str, form: str | None = None, start: Array | None = None) -> Proven:
         """What one method and solver prove.
+
+        Parameters
+        ----------
+        name, solver
+            Names of a method and a solver.
+        form
+            The form of the network, for methods that leave it open; that of the settings by default.
+        start
+            Multipliers to start from, as `SolverOptions` takes them.
 
         Raises
         ------
@@ -172,8 +231,10 @@ class Run:
             If its multipliers cannot be proven.
         """
         method = METHODS[name]
-        form = method.form or self.settings.form
+        form = method.form or form or self.settings.form
         job = self.job(form, solver)
+        if start is not None:
+            job = replace(job, options=replace(job.options, start=start))
         reason = method.refuses(job)
         if reason is not None:
             raise DoesNotApply(f"the method {name} does not apply: {reason}", advice="use --method auto")
@@ -290,6 +351,16 @@ def with_room(prover: Prover, job: Job, proposal: Proposal, tell: Callable[[int,
         if best is None or trial.value < best.value:
             best = trial
     return best
+
+
+def least(proposal: Proposal, claim: Claim) -> float:
+    """The bound that a method cannot get below, as far as its solver knows: its dual value, or else its own claim."""
+    if proposal.claim is None:
+        return np.inf
+    if proposal.gap is None:
+        return proposal.claim
+    # the gap is one of the square, except for ℓ1 outputs
+    return proposal.claim * max(0.0, 1.0 - proposal.gap) ** (1.0 if claim.output_norm is Norm.L1 else 0.5)
 
 
 def dense_size(prepared: Graph) -> int:
