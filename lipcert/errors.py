@@ -66,6 +66,10 @@ class NotCertified(LipcertError):
     exit_code = 3
 
 
+class Unbounded(NotCertified):
+    """No bound is known because a signal that has to be bounded is not; a region, or a smaller one, may help."""
+
+
 class NotEnoughMemory(NotCertified):
     """A proof does not fit into memory."""
 

@@ -198,7 +198,7 @@ class LogSumExp(ActivationRecord):
     name = "log_sum_exp"
     source = "the gradient of log Σe^z lies in the simplex, as that of a maximum; THEORY.md 2"
 
-    def output_size(self, block: int) -> int:
+    def output_size(self, block: int, parameters: Parameters) -> int:
         return 1
 
     def value(self, z: Array, parameters: Parameters) -> Array:
@@ -254,7 +254,7 @@ class Nonexpansive(ActivationRecord):
     def normal_form(
         self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
     ) -> NormalForm:
-        out = self.output_size(block)
+        out = self.output_size(block, parameters)
         return NormalForm(
             np.zeros((1, out, block)),
             np.eye(out)[None],
@@ -278,7 +278,7 @@ class EuclideanNorm(Nonexpansive):
     name = "norm"
     source = "the triangle inequality"
 
-    def output_size(self, block: int) -> int:
+    def output_size(self, block: int, parameters: Parameters) -> int:
         return 1
 
     def value(self, z: Array, parameters: Parameters) -> Array:

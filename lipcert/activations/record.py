@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lipcert.activations import local
-from lipcert.errors import InvalidRequest
+from lipcert.errors import InvalidRequest, Unbounded
 from lipcert.rounding import Interval
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class ActivationRecord(ABC):
     name: str
     source: str
 
-    def output_size(self, block: int) -> int:
+    def output_size(self, block: int, parameters: Parameters) -> int:
         """Outputs of a block of `block` inputs."""
         return block
 
@@ -115,6 +115,10 @@ class ActivationRecord(ABC):
     @abstractmethod
     def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
         """A range that holds all outputs for inputs in the range `on`."""
+
+    def needs_range(self, parameters: Parameters) -> bool:
+        """Whether there is a normal form on bounded ranges only; `normal_form` raises `Unbounded` without one."""
+        return False
 
     def is_modulus(self, block: int) -> bool:
         """Whether φ(z) = K z + P |Q z| itself, with exact K, P, Q and one channel: then |Q z| can be shared."""
@@ -222,8 +226,13 @@ class Pointwise(ActivationRecord):
         if block != 1:
             raise InvalidRequest(f"{self.title} acts on single numbers, not on groups of {block}")
         slopes = self.slopes_on(parameters, on, around)
-        if not slopes.bounded.all():
+        if np.isnan(slopes.low).any() or np.isnan(slopes.high).any():
             raise InvalidRequest(f"{self.title} has no finite slope interval for these parameters")
+        if not slopes.bounded.all():
+            raise Unbounded(
+                f"the slope of {self.title} is unbounded on the range of its input",
+                advice="give a region, or a smaller one, such as --box or --center with --radius",
+            )
         K, P = slope_centre(slopes.low, slopes.high)
         shape = (-1, 1, 1)
         count = 1 if P.any() else 0
@@ -235,6 +244,9 @@ class Pointwise(ActivationRecord):
         if on is None:
             return Interval(*self.slopes(parameters))
         return local.slopes(self, parameters, on, around)
+
+    def needs_range(self, parameters: Parameters) -> bool:
+        return not Interval(*self.slopes(parameters)).bounded.all()
 
     def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
         return local.image(self, parameters, on)

@@ -132,7 +132,7 @@ class Maximum(ActivationRecord):
     name = "maximum"
     source = "THEORY.md 2: the gradient of a maximum lies in the simplex"
 
-    def output_size(self, block: int) -> int:
+    def output_size(self, block: int, parameters: Parameters) -> int:
         return 1
 
     def value(self, z: Array, parameters: Parameters) -> Array:

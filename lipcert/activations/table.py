@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from lipcert.activations import blocks, pointwise, published, sorting
+from lipcert.activations import analytic, blocks, pointwise, products, published, sorting
 from lipcert.activations.record import ActivationRecord
 
-TABLE: dict[str, ActivationRecord] = {
+GLOBAL: dict[str, ActivationRecord] = {
     record.name: record for record in (*pointwise.RECORDS, *sorting.RECORDS, *blocks.RECORDS, *published.RECORDS)
 }
+"""Records that have a normal form on the whole space."""
+
+RANGED: tuple[ActivationRecord, ...] = (*analytic.RECORDS, *products.RECORDS)
+"""Records that have a normal form on bounded ranges only, or for some parameters only."""
+
+TABLE: dict[str, ActivationRecord] = GLOBAL | {record.name: record for record in RANGED}

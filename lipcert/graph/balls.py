@@ -265,7 +265,7 @@ def _activation_jvp(node: Activation, z: Balls, tangent: Balls) -> Balls:
     """φ'(z) dz of an activation layer, the slopes from truncated power series z + t e_j."""
     from flint import arb_series
 
-    out = node.record.output_size(node.block)
+    out = node.record.output_size(node.block, node.parameters)
     jacobian = np.empty((node.blocks, out, node.block, 1), dtype=object)
     for j in range(node.block):
         seeded = [arb_series([v, int(i % node.block == j)], prec=2) for i, v in enumerate(z[:, 0])]

@@ -13,12 +13,12 @@ import numpy as np
 from lipcert.activations.table import TABLE
 from lipcert.errors import InvalidModel, InvalidRequest
 from lipcert.graph.linear_maps import Index, LinearMap
+from lipcert.rounding import Interval
 
 if TYPE_CHECKING:
     from lipcert.activations.record import ActivationRecord, NormalForm
     from lipcert.arrays import Array, IntArray
     from lipcert.graph.summary import Summary
-    from lipcert.rounding import Interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,17 +100,32 @@ class Activation:
     @cached_property
     def normal_form(self) -> NormalForm:
         """Δw = K Δz + P Δv of its blocks."""
-        return self.record.normal_form(self.block, self.parameters)
+        return self.record.normal_form(self.block, self.parameters, self.on, self.around)
+
+    @cached_property
+    def needs_range(self) -> bool:
+        """Whether it has a normal form on bounded ranges of its inputs only."""
+        return self.on is None and self.record.needs_range(self.parameters)
+
+    @cached_property
+    def form_sizes(self) -> tuple[int, int, int]:
+        """Channels, rows and groups of the normal form of one block; they do not depend on the range."""
+        if self.needs_range:
+            ends = np.ones(self.blocks * self.block)
+            form = self.record.normal_form(self.block, self.parameters, Interval(ends, 2.0 * ends))
+        else:
+            form = self.normal_form
+        return form.P.shape[2], form.Q.shape[1], form.groups
 
     @cached_property
     def lipschitz(self) -> float:
         """A proven ℓ2 Lipschitz constant of its blocks."""
-        return self.record.lipschitz(self.block, self.parameters)
+        return self.record.lipschitz(self.block, self.parameters, self.on, self.around)
 
     @cached_property
     def size(self) -> int:
         """Length of the output vector."""
-        return self.blocks * self.record.output_size(self.block)
+        return self.blocks * self.record.output_size(self.block, self.parameters)
 
     def split(self, z: Array) -> Array:
         """(blocks·block, columns) as (blocks, block, columns)."""

@@ -22,17 +22,17 @@ def channels(graph: Graph) -> int:
     >>> channels(network), rows(network), groups(network)
     (1, 1, 1)
     """
-    return sum(node.blocks * node.normal_form.P.shape[2] for node in activations(graph))
+    return sum(node.blocks * node.form_sizes[0] for node in activations(graph))
 
 
 def rows(graph: Graph) -> int:
     """The number of rows of R."""
-    return sum(node.blocks * node.normal_form.Q.shape[1] for node in activations(graph))
+    return sum(node.blocks * node.form_sizes[1] for node in activations(graph))
 
 
 def groups(graph: Graph) -> int:
     """The number of multiplier groups; an activation without channels has none."""
-    return sum(node.blocks * node.normal_form.groups for node in activations(graph) if node.normal_form.P.shape[2])
+    return sum(node.blocks * node.form_sizes[2] for node in activations(graph) if node.form_sizes[0])
 
 
 def activations(graph: Graph) -> Iterator[Activation]:

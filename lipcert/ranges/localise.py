@@ -16,7 +16,9 @@ from lipcert.activations.record import Pointwise
 from lipcert.errors import InvalidRequest
 from lipcert.graph.linear_maps import Diagonal, Index, Sparse
 from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, GraphBuilder, Input, moved
+from lipcert.graph.sizes import activations
 from lipcert.ranges.propagate import Ranges, ranges, through
+from lipcert.regions import everywhere
 from lipcert.rounding import Interval
 
 if TYPE_CHECKING:
@@ -53,7 +55,9 @@ def localise(graph: Graph, region: Region | None, *, anchored: bool = False) -> 
     [1]
     """
     if region is None or (region.is_everywhere and not anchored):
-        return graph
+        if not any(node.needs_range for node in activations(graph)):
+            return graph
+        region = everywhere()
     region = region.fitted(graph.input_size)
     scalar = moduli(graph)
     on = ranges(scalar, region)

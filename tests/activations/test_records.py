@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from lipcert.activations import TABLE, Pointwise
 from lipcert.activations.balls import enclose
 from lipcert.activations.sorting import helmert, mean_slope
+from lipcert.activations.table import GLOBAL
 from lipcert.errors import InvalidRequest
 
 PARAMETERS: dict[str, list[dict[str, float]]] = {
@@ -49,7 +50,7 @@ SMOOTH = {
 }
 POINTWISE = [
     pytest.param(record, values, id=f"{name}-{k}")
-    for name, record in TABLE.items()
+    for name, record in GLOBAL.items()
     if isinstance(record, Pointwise)
     for k, values in enumerate(PARAMETERS.get(name, [{}]))
 ]

@@ -10,6 +10,7 @@ import pytest
 import scipy.sparse as sp
 
 from lipcert.activations import TABLE
+from lipcert.activations.table import GLOBAL
 from lipcert.errors import InvalidRequest, NotCertified
 from lipcert.graph import balls
 from lipcert.graph import build as nn
@@ -71,7 +72,7 @@ def various(rng: np.random.Generator) -> dict[str, Graph]:
     }
 
 
-GRAPHS = [*TABLE, *various(np.random.default_rng(0))]
+GRAPHS = [*GLOBAL, *various(np.random.default_rng(0))]
 
 
 def graph_of(name: str) -> Graph:

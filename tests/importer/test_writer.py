@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 import scipy.sparse as sp
 
-from lipcert.activations.table import TABLE
+from lipcert.activations.table import GLOBAL
 from lipcert.errors import InvalidRequest
 from lipcert.graph import build as nn
 from lipcert.graph.evaluate import forward
@@ -38,7 +38,7 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "householder_published": [{"u": [[1.2, 1.6]], "c": [[0.6, 0.8]]}],
     "householder": [{"u": [[1.2, 1.6]], "c": [[0.6, 0.8]]}, {"u": [[2.0, 0.0], [0.0, 2.0]], "c": [[1.0, 0], [0, 1]]}],
 }
-CASES = [(kind, p) for kind in TABLE for p in PARAMETERS.get(kind, [{}])]
+CASES = [(kind, p) for kind in GLOBAL for p in PARAMETERS.get(kind, [{}])]
 
 
 def run(path: Path, x: np.ndarray) -> np.ndarray:
@@ -65,7 +65,7 @@ def check(graph: Graph, path: Path, *, tolerance: float = 2e-6, again: bool = Tr
 
 
 def test_every_activation_has_a_recipe() -> None:
-    assert set(writer._POINTWISE) | set(writer._BLOCKS) == set(TABLE)
+    assert set(writer._POINTWISE) | set(writer._BLOCKS) == set(GLOBAL)
 
 
 @pytest.mark.parametrize(("kind", "parameters"), CASES)

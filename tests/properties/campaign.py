@@ -19,6 +19,7 @@ import numpy as np
 
 import lipcert
 from lipcert.activations import TABLE, Pointwise
+from lipcert.activations.table import GLOBAL
 from lipcert.errors import LipcertError, NotCertified
 from lipcert.graph import build as nn
 from lipcert.graph.linear_maps import Convolution, Index
@@ -32,7 +33,7 @@ ARCHITECTURES = {"feedforward": 0.4, "residual": 0.15, "concatenation": 0.15, "c
 SCALES = ("plain", "network", "layers", "rows", "columns", "entries")
 DEFECTS = ("zero rows", "dead neurons", "equal rows", "nearly equal rows", "nearly low rank", "zero layer")
 # block activations that leave the width as it is
-SQUARE = [name for name in TABLE if name not in ("maximum", "norm")]
+SQUARE = [name for name in GLOBAL if name not in ("maximum", "norm")]
 
 Rng = np.random.Generator
 Array = np.ndarray
@@ -123,7 +124,7 @@ class Generator:
 
     def __init__(self, rng: Rng) -> None:
         self.rng = rng
-        self.kinds = [str(kind) for kind in rng.choice(list(TABLE), 1 if rng.random() < 0.6 else 3)]
+        self.kinds = [str(kind) for kind in rng.choice(list(GLOBAL), 1 if rng.random() < 0.6 else 3)]
         self.scale = str(rng.choice(SCALES, p=[0.4, 0.12, 0.12, 0.12, 0.12, 0.12]))
         self.common = 10.0 ** rng.uniform(-6, 6)
         self.defects = [name for name in DEFECTS if rng.random() < 0.12]
