@@ -241,7 +241,7 @@ def test_block_derivatives_balls_and_lipschitz_constants(name, block):
     blocks, columns = 4, 5
     parameters = block_parameters(name, block, blocks, rng)
     z, t = rng.standard_normal((2, blocks, block, columns))
-    out = record.output_size(block)
+    out = record.output_size(block, parameters)
     c = rng.standard_normal((blocks, out, columns))
     step = 1e-6
     numeric = (record.value(z + step * t, parameters) - record.value(z - step * t, parameters)) / (2 * step)

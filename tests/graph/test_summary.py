@@ -11,7 +11,7 @@ from lipcert.constraints.interconnection import lower
 from lipcert.graph import build as nn
 from lipcert.graph.linear_maps import Convolution, Index
 from lipcert.graph.prepare import prepare
-from lipcert.graph.summary import channels, rows
+from lipcert.graph.sizes import channels, rows
 
 
 def test_summary_names_activations_as_a_person_would():

@@ -173,7 +173,7 @@ class Generator:
             block = int(rng.choice([d for d in range(1, min(width, 12) + 1) if width % d == 0][-4:]))
         blocks = width // block
         layer = nn.activation(kind, block, **parameters(kind, blocks, block, rng))
-        return layer, blocks * record.output_size(block)
+        return layer, blocks * record.output_size(block, {})
 
     def feedforward(self, sizes: list[int]) -> Graph:
         """Dense layers and activations in turn."""

@@ -91,7 +91,7 @@ class Dag:
             parents.append(int(rng.choice(self.pool)))
         if len(parents) == 2 and rng.random() < 0.5:
             parents = [self.concatenation(*parents)]
-        if rng.random() < 0.25 and TABLE[kind].output_size(size) == size:
+        if rng.random() < 0.25 and TABLE[kind].output_size(size, {}) == size:
             y = self.equation(phi, size, parents[0])
         else:
             y = phi.add(builder, self.linear(parents, size))
