@@ -33,7 +33,7 @@ ARCHITECTURES = {"feedforward": 0.4, "residual": 0.15, "concatenation": 0.15, "c
 SCALES = ("plain", "network", "layers", "rows", "columns", "entries")
 DEFECTS = ("zero rows", "dead neurons", "equal rows", "nearly equal rows", "nearly low rank", "zero layer")
 # block activations that leave the width as it is
-SQUARE = [name for name in GLOBAL if name not in ("maximum", "norm")]
+SQUARE = [name for name, record in GLOBAL.items() if record.output_size(4, {}) == 4]
 
 Rng = np.random.Generator
 Array = np.ndarray
