@@ -181,6 +181,11 @@ def answer(
             # the upper bound is proven by now and must not be lost
             status = Status.INTERRUPTED
     lowers = [item.value for item in found]
+    products = None if proven.product is None or claim.outputs.joint else proven.product.of_each(claim)
+    each = tuple(
+        OutputBound(label, values[i], lowers[i] if lowers else None, None if products is None else products[i])
+        for i, label in enumerate(labels)
+    )
     return Bound(
         upper=proven.value,
         lower=max(lowers) if lowers else None,
@@ -200,7 +205,7 @@ def answer(
         well_posed=True,
         idealisations=graph.idealisations,
         certificate=certificate,
-        each=tuple(OutputBound(label, values[i], lowers[i] if lowers else None) for i, label in enumerate(labels)),
+        each=each,
         trace=tuple(trace),
         notes=(*graph.notes, *proven.notes),
         proposed=proposal.claim,

@@ -104,8 +104,10 @@ def layers(bound: Bound, graph: Graph) -> Layers | None:
         return None
     origins: dict[str, Activation] = {}
     selected = _tagged(Selection(certificate.outputs).apply(graph), origins)
-    # of the network as it is written, like Bound.product
-    written = prepare(selected, "blocks")
+    # of the network as it is written and of the same output, like Bound.product
+    largest = max(bound.each, key=lambda item: item.upper) if bound.each else None
+    alone = selected if largest is None else _tagged(Selection((largest.output,)).apply(graph), {})
+    written = prepare(alone, "blocks")
     product = norm_product(written) if bound.product is not None else None
     weights = {} if product is None else {written.nodes[k].name: weight for k, weight in product.weights().items()}
     # the output norm ℓ1 weighs the outputs by 1/n
@@ -130,7 +132,7 @@ def layers(bound: Bound, graph: Graph) -> Layers | None:
         )
         for key, arrays in parts.items()
     ]
-    return Layers(tuple(found), scaling.value(), bound.product)
+    return Layers(tuple(found), scaling.value(), bound.product if largest is None else largest.product)
 
 
 def _tagged(graph: Graph, origins: dict[str, Activation], prefix: str = "") -> Graph:

@@ -294,16 +294,14 @@ def propose_product(job: Job) -> Proposal:
         ]
         or [np.zeros(0)]
     )
-    value = product.value
-    found = tuple(
-        Multipliers(
-            lam,
-            np.full(case.parts, value**2),
-            None if case.weights is None else np.full(case.weights, value * np.sqrt(case.weights)),
-        )
-        for case in job.claim.cases(job.graph.input_size, job.graph.output_size)
-    )
-    return Proposal(found, "product", "none", Status.CLOSED_FORM, None, None)
+    found = []
+    for case in job.claim.cases(job.graph.input_size, job.graph.output_size):
+        # a single output has its own product, and of a chain its weights are in proportion
+        value = product.each[case.outputs[0]] if case.outputs.size == 1 else product.value
+        share = (value / product.value) ** 2 if product.value else 1.0
+        nu = None if case.weights is None else np.full(case.weights, value * np.sqrt(case.weights))
+        found.append(Multipliers(share * lam, np.full(case.parts, value**2), nu))
+    return Proposal(tuple(found), "product", "none", Status.CLOSED_FORM, None, None)
 
 
 def _value_of_product(job: Job) -> float | None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lipcert.certificates.contraction import norm_bound
-from lipcert.certificates.enclosure import EnclosureArithmetic
+from lipcert.certificates.enclosure import EnclosureArithmetic, inflation
 from lipcert.certificates.spectral import norm_upper
 from lipcert.graph.linear_maps import Dense
 from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, Input
@@ -21,7 +22,9 @@ from lipcert.norms import Norm
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array
+    from lipcert.certificates.enclosure import Enclosure
     from lipcert.graph.claim import Claim
+    from lipcert.graph.nodes import Node
 
 # largest matrix that a chain of affine nodes is multiplied out to
 _COMPOSED_ENTRIES = 2**22
@@ -51,13 +54,64 @@ class NormProduct:
     norms: dict[int, tuple[float, ...]]
 
     def conversion(self, claim: Claim) -> float:
-        """The norm product as a bound for other norms: ‖x‖₂ ≤ √n‖x‖_∞, ‖y‖₁ ≤ √m‖y‖₂; else the ℓ2 value holds."""
-        factor = 1.0
-        if claim.norm is Norm.LINF:
-            factor *= np.sqrt(self.graph.input_size) * _UP
+        """The norm product as a bound for other norms: ‖x‖₂ ≤ √n‖x‖_∞, ‖y‖₁ ≤ √m‖y‖₂; in ℓ∞ the largest output's own."""
+        if claim.output_norm is Norm.LINF:
+            return max(self.of_each(claim))
+        factor = self._factor(claim)
         if claim.output_norm is Norm.L1:
             factor *= np.sqrt(self.graph.output_size) * _UP
         return self.value if factor == 1.0 else _times(self.value, factor)
+
+    def of_each(self, claim: Claim) -> list[float]:
+        """The norm product of each output by itself."""
+        factor = self._factor(claim)
+        return [float(v) if factor == 1.0 else _times(float(v), factor) for v in self.each]
+
+    def _factor(self, claim: Claim) -> float:
+        return float(np.sqrt(self.graph.input_size) * _UP) if claim.norm is Norm.LINF else 1.0
+
+    @cached_property
+    def each(self) -> Array:
+        """(outputs,) the norm product of each output: the last layer enters by its row. None is above `value`."""
+        if self._rows is None:
+            return np.full(self.graph.output_size, self.value)
+        node = self.graph.nodes[self.graph.output]
+        branches = self._rows * self.increments[self._starts(node)]
+        own = branches.sum(axis=1) * _UP ** (2 * branches.shape[1]) + _LEAST
+        return np.where(self._rows.any(axis=1), np.minimum(own, self.value), 0.0)
+
+    @cached_property
+    def _rows(self) -> Array | None:
+        """(outputs, branches) the norms of the rows of the last layer, or None where it is not affine or too large."""
+        node = self.graph.nodes[self.graph.output]
+        if not isinstance(node, Affine):
+            return None
+        arithmetic = EnclosureArithmetic()
+        norms = []
+        for a, parent in zip(node.maps, node.parents, strict=True):
+            chain = [a, *(below.maps[0] for below in self._chain(parent))]
+            columns = chain[-1].shape[1]
+            if columns * max(columns, *(link.shape[0] for link in chain)) > _COMPOSED_ENTRIES:
+                return None
+            matrix = arithmetic.unit(columns, columns, 0)
+            for link in reversed(chain):
+                matrix = arithmetic.apply(link, matrix)
+            norms.append(_row_norms(matrix))
+        return np.stack(norms, axis=1)
+
+    def _chain(self, position: int) -> list[Affine]:
+        """The affine nodes with one map each from here down."""
+        found = []
+        node = self.graph.nodes[position]
+        while isinstance(node, Affine) and len(node.maps) == 1:
+            found.append(node)
+            node = self.graph.nodes[node.parents[0]]
+        return found
+
+    def _starts(self, node: Node) -> list[int]:
+        """Where the chains below the branches of a node begin."""
+        chains = [self._chain(parent) for parent in node.parents]
+        return [chain[-1].parents[0] if chain else p for chain, p in zip(chains, node.parents, strict=True)]
 
     def weights(self) -> dict[int, float]:
         """For each activation node the weight t with Σ t (L²‖Δz‖² − ‖Δw‖²) + value²‖Δx‖² ≥ ‖Δy‖².
@@ -116,6 +170,15 @@ def norm_product(graph: Graph) -> NormProduct | None:
     if not np.isfinite(increments[graph.output]):
         return None
     return NormProduct(graph, float(increments[graph.output]), increments, norms)
+
+
+def _row_norms(x: Enclosure) -> Array:
+    """Upper bounds on the Euclidean norms of the rows."""
+    columns = x.mid.shape[1]
+    entries = np.abs(x.mid) + x.radius()
+    # squares may underflow, each by 2⁻¹⁰²²
+    squares = np.einsum("ij,ij->i", entries, entries) + columns * 2.0**-1000
+    return np.where(entries.any(axis=1), np.sqrt(squares) * inflation(columns + 4), 0.0)
 
 
 def _times(a: float, b: float) -> float:

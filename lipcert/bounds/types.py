@@ -24,15 +24,18 @@ class OutputBound:
         '3' for output 3, '3-5' for the margin y₃ − y₅.
     upper, lower
         Proven upper bound; lower bound, or None where none was asked for.
+    product
+        The norm product of this output or margin by itself, or None for implicit networks.
     """
 
     output: str
     upper: float
     lower: float | None
+    product: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The entry of the JSON list `each`."""
-        return {"output": self.output, "upper": self.upper, "lower": self.lower}
+        return {"output": self.output, "upper": self.upper, "lower": self.lower, "product": self.product}
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +49,7 @@ class Bound:
     lower
         A lower bound on the same constant, or None.
     product
-        The norm product (proven too), or None for implicit networks.
+        The norm product of the same outputs (proven too), or None for implicit networks; of selected ones the largest.
     verified
         Whether `upper` passed the rigorous check; a number that did not is never put here.
     method, solver

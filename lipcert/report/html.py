@@ -207,8 +207,16 @@ def _each(bound: Bound) -> list[Element]:
     if not bound.each:
         return []
     ranked = sorted(bound.each, key=lambda item: -item.upper)
-    head = ("output", "upper bound", "lower bound")
-    rows = [(i.output, upward(i.upper), "" if i.lower is None else downward(i.lower)) for i in ranked[:_ROWS]]
+    head = ("output", "upper bound", "lower bound", "norm product")
+    rows = [
+        (
+            i.output,
+            upward(i.upper),
+            "" if i.lower is None else downward(i.lower),
+            "" if i.product is None else upward(i.product),
+        )
+        for i in ranked[:_ROWS]
+    ]
     more = f", the largest {_ROWS} of {len(ranked)}" if len(ranked) > _ROWS else ""
     return [tag("h2", "Outputs and margins"), _table(f"One bound each{more}; 3-5 is the margin y₃ − y₅", head, rows)]
 

@@ -69,7 +69,7 @@ def bound(result: Bound, certificate: str | None = None, report: str | None = No
     rows += [(name, path) for name, path in (("certificate", certificate), ("report", report)) if path is not None]
     lines = columns(rows)
     if result.each:
-        lines += ["", *table(("output", "upper bound", "lower bound"), [_functional(item) for item in result.each])]
+        lines += ["", *table(("output", "upper bound", "lower bound", "norm product"), map(_functional, result.each))]
     lines += _listed("idealisations", result.idealisations) + _listed("notes", result.notes)
     return "\n".join(lines)
 
@@ -202,7 +202,7 @@ def columns(rows: Sequence[tuple[str, str]]) -> list[str]:
     return [f"  {name:<{width}}   {value}" for name, value in rows]
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """A table with a head, its columns as wide as their entries.
 
     Examples
@@ -210,6 +210,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     >>> table(("a", "b"), [("1", "long")])
     ['  a  b', '  1  long']
     """
+    rows = list(rows)
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     return [
         "  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -231,8 +232,9 @@ def _effort(result: Bound) -> str:
     return ", ".join(parts)
 
 
-def _functional(item: OutputBound) -> tuple[str, str, str]:
-    return item.output, upward(item.upper), "" if item.lower is None else downward(item.lower)
+def _functional(item: OutputBound) -> tuple[str, str, str, str]:
+    lower = "" if item.lower is None else downward(item.lower)
+    return item.output, upward(item.upper), lower, "" if item.product is None else upward(item.product)
 
 
 def _listed(title: str, items: Iterable[str]) -> list[str]:

@@ -111,3 +111,42 @@ def test_its_multipliers_prove_it(seed):
     assert found.upper == pytest.approx(norm_product(prepare(graph)).value, rel=1e-7)
     assert found.certificate is not None
     lipcert.verify(found.certificate, graph)
+
+
+def test_each_output_has_its_own():
+    network = nn.sequential(nn.linear(W[0]), nn.relu(), nn.linear(W[2]))
+    margin = W[2][0] - W[2][1]
+    exact = {
+        "0": np.linalg.norm(W[2][0]) * N[0],
+        "1": np.linalg.norm(W[2][1]) * N[0],
+        "0-1": np.linalg.norm(margin) * N[0],
+    }
+    for method in ("product", "neuron"):
+        found = lipcert.bound(network, outputs=list(exact), method=method, lower=False)
+        for item in found.each:
+            assert exact[item.output] <= item.product <= exact[item.output] * (1.0 + 1e-8)
+            assert item.upper <= item.product * (1.0 + 1e-6)
+        assert found.product == max(item.product for item in found.each)
+
+
+def test_each_output_of_the_output_norm_linf():
+    network = nn.sequential(nn.linear(W[0]), nn.relu(), nn.linear(W[2]))
+    found = lipcert.bound(network, norm=2, output_norm="inf", method="product")
+    assert found.product == pytest.approx(np.linalg.norm(W[2], axis=1).max() * N[0], rel=1e-8)
+    # in ℓ∞ an input grows by √n
+    both = lipcert.bound(network, norm="inf", outputs="each", method="product")
+    assert both.product == pytest.approx(np.sqrt(3.0) * found.product, rel=1e-8)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_own_products_of_residual_networks_hold(seed):
+    random = np.random.default_rng(seed)
+    layers = [
+        nn.linear(random.standard_normal((6, 4))),
+        nn.residual(nn.linear(random.standard_normal((6, 6))), nn.tanh()),
+    ]
+    network = nn.sequential(*layers, nn.residual(nn.linear(random.standard_normal((6, 6))), nn.relu()))
+    found = lipcert.bound(network, outputs="each", method="product", lower=True, lower_seconds=0.3)
+    joint = norm_product(network).value
+    for item in found.each:
+        assert item.lower <= item.upper <= item.product * (1.0 + 1e-9) <= joint * (1.0 + 2e-9)
