@@ -171,7 +171,6 @@ def answer(
         proven = Run(graph, claim, settings, watch, guided=search is not None).run()
     proposal, certificate = proven.proposal, proven.certificate
     labels = claim.outputs.labels
-    values = [proven.value] * len(labels) if certificate is None else certificate.values(len(labels))
     found: list[LowerBound] = []
     status = proposal.status
     if search is not None:
@@ -182,6 +181,8 @@ def answer(
             status = Status.INTERRUPTED
     lowers = [item.value for item in found]
     products = None if proven.product is None or claim.outputs.joint else proven.product.of_each(claim)
+    # what has no certificate is the norm product
+    values = products or [proven.value] * len(labels) if certificate is None else certificate.values(len(labels))
     each = tuple(
         OutputBound(label, values[i], lowers[i] if lowers else None, None if products is None else products[i])
         for i, label in enumerate(labels)
