@@ -279,6 +279,16 @@ def cli(debug: bool) -> None:
 @click.option("--at-most", type=float, callback=_limit, metavar="L",
               help="Only decide whether the constant is at most L; stops as soon as it is known.")  # fmt: skip
 @click.option("--lower/--no-lower", default=True, show_default=True, help="Look for a lower bound too.")
+@click.option(
+    "--lower-seconds",
+    type=float,
+    callback=_positive,
+    metavar="SECONDS",
+    help="Look for it that long.  [default: steps that depend on the network alone]",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Seed of that search."
+)
 @click.option("--data", type=FILE, metavar="FILE",
               help="Samples to start the lower bound from: .npy, .npz or .csv, one a row.")  # fmt: skip
 @json_option
@@ -301,6 +311,8 @@ def bound(
     report: Path | None,
     at_most: float | None,
     lower: bool,
+    lower_seconds: float | None,
+    seed: int,
     data: Path | None,
     as_json: bool,
     log: bool,
@@ -338,6 +350,8 @@ def bound(
             tolerance=tolerance,
             time_limit=time_limit,
             lower=lower,
+            lower_seconds=lower_seconds,
+            seed=seed,
             data=samples,
             form=form,
             jobs=jobs,

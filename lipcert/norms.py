@@ -20,6 +20,11 @@ class Norm(StrEnum):
         """ℓ1, ℓ2 or ℓ∞."""
         return "ℓ∞" if self is Norm.LINF else f"ℓ{self.value}"
 
+    @property
+    def dual(self) -> Norm:
+        """The dual norm: ‖c‖_* = max cᵀx over ‖x‖ ≤ 1."""
+        return {Norm.L1: Norm.LINF, Norm.L2: Norm.L2, Norm.LINF: Norm.L1}[self]
+
     @classmethod
     def parse(cls, value: object) -> Norm:
         """The norm meant by 1, 2, 'inf', numpy.inf or a Norm.

@@ -40,7 +40,8 @@ def bound(
     tolerance: float = 1e-8,
     time_limit: float | None = None,
     lower: bool = True,
-    lower_seconds: float = 2.0,
+    lower_seconds: float | None = None,
+    seed: int = 0,
     data: Array | None = None,
     form: str = "comparators",
     jobs: int | None = None,
@@ -68,7 +69,10 @@ def bound(
         Seconds for the solver; the best feasible point by then is proven and reported. The matrix-free solver stops
         after 60 s where none is given.
     lower, lower_seconds
-        Whether to look for a lower bound, and for how long.
+        Whether to look for a lower bound, and for how many seconds. Without a limit the search takes a number of steps that
+        depends on the network alone, so that the same seed finds the same witness.
+    seed
+        Seed of the search for a lower bound.
     data
         Points (n, samples) to start the lower bound from.
     form
@@ -106,7 +110,7 @@ def bound(
     started = time.perf_counter()
     graph, name, digest = read_model(model)
     question = Question.parse(norm, output_norm, outputs, graph.output_size)
-    search = Search(lower_seconds, data) if lower else None
+    search = Search(lower_seconds, data, seed) if lower else None
     found = answer(graph, question, settings, search, progress)
     return replace(found, model=name, sha256=digest, seconds=time.perf_counter() - started)
 
@@ -142,10 +146,11 @@ class Question:
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """How a lower bound is looked for: for how many seconds, and from which points (n, samples)."""
+    """How a lower bound is looked for: for how many seconds, if limited, from which points (n, samples), with which seed."""
 
-    seconds: float = 2.0
+    seconds: float | None = None
     data: Array | None = None
+    seed: int = 0
 
 
 def answer(
@@ -237,9 +242,19 @@ def _lower_bounds(
         if question.outputs.joint
         else [(Selection((label,)).apply(graph), within(tell, f"output {label}")) for label in question.outputs.labels]
     )
-    share = search.seconds / len(targets)
+    share = 1.0 / len(targets)
+    limit = None if search.seconds is None else share * search.seconds
     norms = question.norm, question.output_norm
     return [
-        lower_bound(target, *norms, data=search.data, guide=guide, time_limit=share, progress=progress)
+        lower_bound(
+            target,
+            *norms,
+            data=search.data,
+            guide=guide,
+            time_limit=limit,
+            share=share,
+            seed=search.seed,
+            progress=progress,
+        )
         for target, progress in targets
     ]

@@ -97,6 +97,7 @@ def _witness(graph: Graph, settings: dict[str, Any], tell: Callable[[Progress], 
         norm,
         output_norm if selection.joint else Norm.LINF,
         data=settings.get("data"),
-        time_limit=min(FIRST_SEARCH, settings.get("lower_seconds", FIRST_SEARCH)),
+        time_limit=min(FIRST_SEARCH, settings.get("lower_seconds") or FIRST_SEARCH),
+        seed=settings.get("seed", 0),
         progress=tell,
     )

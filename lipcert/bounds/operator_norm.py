@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from lipcert.arrays import Array
 
-_DUAL = {Norm.L1: Norm.LINF, Norm.L2: Norm.L2, Norm.LINF: Norm.L1}
 _SIGNS = 12
 """Sign vectors of up to this length are enumerated."""
 
@@ -62,7 +61,7 @@ def ascend(
     """d ← argmax ⟨Jᵀc, d⟩ with c the gradient of ‖J d‖: ‖J d‖ never falls. Returns ‖J d‖ and d, by columns."""
     image = apply(d)
     for _ in range(steps):
-        d = aligned(adjoint(aligned(image, _DUAL[output_norm])), norm)
+        d = aligned(adjoint(aligned(image, output_norm.dual)), norm)
         image = apply(d)
     return length(image, output_norm), d
 
@@ -75,7 +74,7 @@ def dense_norms(J: Array, norm: Norm, output_norm: Norm, *, thorough: bool = Fal
     """
     if output_norm is Norm.LINF:
         starts = aligned(J.swapaxes(1, 2), norm)
-        row = length(J.swapaxes(1, 2), _DUAL[norm]).argmax(axis=1)
+        row = length(J.swapaxes(1, 2), norm.dual).argmax(axis=1)
         d = np.take_along_axis(starts, row[:, None, None], axis=2)
     elif norm is Norm.L1:
         column = length(J, output_norm).argmax(axis=1)

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from lipcert.bounds.api import bound
+from lipcert.bounds.effort import Effort, SweepCost
+from lipcert.bounds.evolution import Evolution
 from lipcert.bounds.guide import Guide
-from lipcert.bounds.lower import _Search, lower_bound
+from lipcert.bounds.lower import lower_bound
 from lipcert.bounds.methods import Job, Prepared, solve_tied
 from lipcert.constraints.multipliers import Tie
 from lipcert.graph import build as nn
@@ -55,7 +57,8 @@ def test_aimed_points_are_switched_as_the_gram_matrix_says() -> None:
     graph, W, b = network(nn.relu())
     guide = guided(graph)
     leading = Guide(guide.directions[:, :1], guide.gains[:, :1], guide.weights[:, :1])
-    search = _Search(graph, Norm.L2, Norm.L2, np.random.default_rng(0), None, leading)
+    rng, effort = np.random.default_rng(0), Effort(np.inf)
+    search = Evolution(graph, Norm.L2, Norm.L2, rng, effort, SweepCost.of(graph), guide=leading)
     points = np.hstack(list(search._aimed(np.inf)))
     chosen = np.abs(leading.gains[:, 0]) > 0.1
     wanted = np.sign(leading.gains[chosen])

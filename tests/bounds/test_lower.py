@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lipcert.bounds.lower import Witness, lower_bound, proven_ratio
+from lipcert.bounds.lower import lower_bound
 from lipcert.bounds.operator_norm import dense_norms
+from lipcert.bounds.witness import Witness, proven_ratio
 from lipcert.errors import InvalidRequest
 from lipcert.graph import build as nn
 from lipcert.graph.evaluate import forward, jvp
@@ -147,8 +148,44 @@ def test_refuses_points_of_another_size() -> None:
 def test_without_solution() -> None:
     """Where no point can be evaluated there is no witness, and no exception."""
     graph = nn.sequential(nn.fixed_point([[2.0]], [[0.0]], [1.0], nn.softplus()))
+    begun = time.process_time()
     found = lower_bound(graph, time_limit=0.2)
     assert (found.value, found.witness) == (0.0, None)
+    # one attempt for a few points, and no further ones
+    assert time.process_time() - begun < 10.0
+
+
+@pytest.mark.parametrize("layer", [nn.relu(), nn.maxmin(), nn.tanh(), nn.group_sort(4)])
+def test_the_same_seed_finds_the_same_witness(layer: object) -> None:
+    rng = np.random.default_rng(5)
+    weights = [nn.linear(rng.normal(size=(8, n)), rng.normal(size=8)) for n in (20, 8)]
+    graph = nn.sequential(weights[0], layer, weights[1], layer, nn.linear(rng.normal(size=(2, 8))))
+    first, again = (lower_bound(graph, share=0.1, seed=3) for _ in range(2))
+    assert first.value == again.value
+    np.testing.assert_array_equal(first.point, again.point)
+    np.testing.assert_array_equal(first.direction, again.direction)
+
+
+def test_inputs_that_reach_nothing_are_left_alone() -> None:
+    """The search works in the row space of the first layer; the witness is one of all inputs."""
+    rng = np.random.default_rng(6)
+    W, V, b = rng.normal(size=(4, 50)), rng.normal(size=(3, 4)), rng.normal(size=4)
+    graph = nn.sequential(nn.linear(W, b), nn.relu(), nn.linear(V))
+    exact = max(np.linalg.norm(V @ np.diag(p) @ W, 2) for p in itertools.product([0.0, 1.0], repeat=4))
+    found = lower_bound(graph, share=0.1)
+    assert found.point.shape == found.direction.shape == (50,)
+    assert exact * (1 - 1e-9) <= found.value <= exact * (1 + 1e-14)
+
+
+def test_wide_networks_are_annealed(shared_data: Path) -> None:
+    """Two layers of 256 ReLU, where moves of single neurons lead nowhere: annealing finds four times as much."""
+    importer = pytest.importorskip("lipcert.importer")
+    graph = importer.load(shared_data / "onnx" / "mnist-net_256x2.onnx", check=False)
+    assert 100.0 <= lower_bound(graph, share=0.25).value <= 312.5
+
+
+def test_deep_sorting_networks_are_annealed(shared_data: Path) -> None:
+    assert 155.0 <= lower_bound(maxmin_network(shared_data, "l2_8fc_32"), share=0.1).value <= 309.2
 
 
 def maxmin_network(folder: Path, name: str) -> Graph:

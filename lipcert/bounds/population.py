@@ -1,0 +1,43 @@
+"""The best points that a search for a lower bound has met."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from lipcert.arrays import Array
+
+_ELITES = 12
+
+
+class Population:
+    """Distinct points with their Jacobian norms and directions, best first."""
+
+    def __init__(
+        self, n: int, values: Array | None = None, points: Array | None = None, directions: Array | None = None
+    ) -> None:
+        self.values = np.zeros(0) if values is None else values
+        self.points = np.zeros((n, 0)) if points is None else points
+        self.directions = np.zeros((n, 0)) if directions is None else directions
+
+    @property
+    def best(self) -> float:
+        """The largest norm."""
+        return float(self.values[0]) if self.values.size else 0.0
+
+    def joined(self, other: Population) -> Population:
+        """The best of both; of equal norms, which piecewise linear networks have on a whole region, the newer one."""
+        values = np.concatenate([other.values, self.values])
+        order = np.argsort(-values, kind="stable")
+        v = values[order]
+        distinct = np.ones(v.size, dtype=bool)
+        distinct[1:] = v[1:] < v[:-1] * (1.0 - 1e-7)
+        keep = order[distinct][:_ELITES]
+        return Population(
+            self.points.shape[0],
+            values[keep],
+            np.hstack([other.points, self.points])[:, keep],
+            np.hstack([other.directions, self.directions])[:, keep],
+        )
