@@ -21,9 +21,9 @@ import numpy as np
 from common import DOCS, ROOT, SHARED, renew
 
 from lipcert.bounds.api import bound
+from lipcert.figures import upward
 from lipcert.graph.linear_maps import Convolution, Dense, LinearMap
 from lipcert.graph.nodes import Graph, GraphBuilder
-from lipcert.report.figures import upward
 
 # (channels out, kernel, stride) of the convolutions, then the widths of the dense layers
 SHAPES: dict[str, tuple[list[tuple[int, int, int]], list[int]]] = {

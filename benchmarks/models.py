@@ -7,7 +7,7 @@ from pathlib import Path
 from common import ROOT, renew
 
 import lipcert
-from lipcert.report.figures import downward, upward
+from lipcert.figures import downward, upward
 
 METHODS = ("product", "liplt", "eclipse-fast", "eclipse", "lipsdp-rr", "lipsdp-nsr", "layer", "neuron")
 

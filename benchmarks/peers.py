@@ -25,7 +25,7 @@ from pathlib import Path
 import click
 from common import DOCS, ROOT, SHARED, renew
 
-from lipcert.report.figures import upward
+from lipcert.figures import upward
 
 FOLDER = Path(__file__).parent
 # the parent imports no method: on Linux a child's peak memory begins with its parent's

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 import lipcert
+from lipcert.figures import downward, upward
 from lipcert.graph import build
-from lipcert.report.figures import downward, upward
 from models.layers import FixedPoint
 from models.networks import NETWORKS, Network
 from models.picture import draw

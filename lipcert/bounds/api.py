@@ -186,8 +186,9 @@ def answer(
             status = Status.INTERRUPTED
     lowers = [item.value for item in found]
     products = None if proven.product is None or claim.outputs.joint else proven.product.of_each(claim)
-    # what has no certificate is the norm product
-    values = products or [proven.value] * len(labels) if certificate is None else certificate.values(len(labels))
+    values = [proven.value] * len(labels) if certificate is None else certificate.values(len(labels))
+    if certificate is None and products is not None:
+        values = [min(value, own) for value, own in zip(values, products, strict=True)]
     each = tuple(
         OutputBound(label, values[i], lowers[i] if lowers else None, None if products is None else products[i])
         for i, label in enumerate(labels)

@@ -11,7 +11,9 @@ from lipcert.bounds.settings import Settings
 from lipcert.bounds.table import METHODS
 from lipcert.bounds.watch import within
 from lipcert.errors import DoesNotApply, InvalidRequest, LipcertError, MissingExtra, NotCertified, SolverUnavailable
+from lipcert.figures import downward, duration, upward
 from lipcert.sdp.outcome import Status
+from lipcert.shown import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -57,8 +59,8 @@ class Entry:
         }
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(Shown):
     """The bounds of several methods for one constant.
 
     Attributes
@@ -83,6 +85,18 @@ class Comparison:
     model: str = ""
     sha256: str = ""
 
+    def facts(self) -> list[tuple[str, str]]:
+        """What a prompt and a notebook show."""
+        best = self.best
+        rows = []
+        for entry in self.entries:
+            if entry.bound is None:
+                rows.append((entry.method, f"-   {entry.reason}"))
+            else:
+                mark = "   smallest" if entry is best else ""
+                rows.append((entry.method, f"{upward(entry.bound.upper)}   {duration(entry.bound.seconds)}{mark}"))
+        return rows if self.lower is None else [*rows, ("lower bound", downward(self.lower))]
+
     @property
     def best(self) -> Entry:
         """The entry with the smallest bound."""
@@ -103,7 +117,7 @@ class Comparison:
         }
 
     def plot(self, ax: Any = None) -> Any:
-        """One bar a method, and the lower bound as a line.
+        """One bar a method, the smallest bound on top and marked, and the lower bound as a line.
 
         Parameters
         ----------
@@ -120,10 +134,16 @@ class Comparison:
             If matplotlib is not installed.
         """
         ax = axes(ax)
-        bounds = [(entry.method, entry.bound) for entry in reversed(self.entries) if entry.bound is not None]
+        proven = [(entry.method, entry.bound) for entry in self.entries if entry.bound is not None]
+        # from the bottom: the smallest is on top
+        bounds = sorted(proven, key=lambda item: -item[1].upper)
         values = [b.upper for _, b in bounds]
-        bars = ax.barh([name for name, _ in bounds], values)
-        ax.bar_label(bars, [f" {b.upper:.5g} ({b.seconds:.1f} s)" for _, b in bounds])
+        best = self.best.method
+        bars = ax.barh(
+            [name for name, _ in bounds], values, color=["C2" if name == best else "C0" for name, _ in bounds]
+        )
+        marks = [", smallest" if name == best else "" for name, _ in bounds]
+        ax.bar_label(bars, [f" {b.upper:.5g} ({b.seconds:.1f} s{m})" for (_, b), m in zip(bounds, marks, strict=True)])
         if self.lower:
             ax.axvline(self.lower, color="black", linestyle="--", label=f"lower bound {self.lower:.5g}")
             ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0))
@@ -141,7 +161,7 @@ class Comparison:
 
 def compare(
     model: Graph | str | Path,
-    methods: Iterable[str] | None = None,
+    methods: str | Iterable[str] | None = None,
     *,
     norm: object = 2,
     output_norm: object = None,
@@ -162,7 +182,8 @@ def compare(
     model
         A graph, or the path of an ONNX file.
     methods
-        Names from `lipcert methods`; all of them by default. A method that does not apply to the network, or whose solver is
+        Names from `lipcert methods`, or one text with commas between them; all by default. A
+        method that does not apply to the network, or whose solver is
         not there, is listed with its reason.
     norm, output_norm, outputs, solver, tolerance, form, jobs, progress, solver_options
         As in `lipcert.bound`.
@@ -193,6 +214,8 @@ def compare(
     [('product', 10.0), ('neuron', 10.0)]
     """
     settings = Settings("auto", solver, tolerance, time_limit, form, jobs, solver_options or {})
+    if isinstance(methods, str):
+        methods = [name.strip() for name in methods.split(",") if name.strip()]
     chosen = list(METHODS) if methods is None else list(dict.fromkeys(methods))
     if unknown := [name for name in chosen if name not in METHODS]:
         raise InvalidRequest(f"the method {unknown[0]!r} is not known", advice=f"use {', '.join(METHODS)}")

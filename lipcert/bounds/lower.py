@@ -11,8 +11,10 @@ from lipcert.bounds.effort import Effort
 from lipcert.bounds.search import default_seconds, search
 from lipcert.bounds.witness import Witness, proof_seconds, proven_ratio
 from lipcert.errors import InvalidRequest, LipcertError
+from lipcert.figures import downward
 from lipcert.norms import Norm
 from lipcert.sdp.outcome import Progress
+from lipcert.shown import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
     from lipcert.graph.nodes import Graph
 
 
-@dataclass(frozen=True, eq=False)
-class LowerBound:
+@dataclass(frozen=True, eq=False, repr=False)
+class LowerBound(Shown):
     """A proven lower bound on the Lipschitz constant.
 
     Attributes
@@ -39,6 +41,13 @@ class LowerBound:
     value: float
     witness: Witness | None
     kind: str
+
+    def facts(self) -> list[tuple[str, str]]:
+        """What a prompt and a notebook show."""
+        rows = [("lower bound", f"{downward(self.value)}   proven"), ("kind", self.kind)]
+        if self.witness is not None:
+            rows.append(("attained at", f"point and direction of {self.witness.point.size} numbers"))
+        return rows
 
     @property
     def point(self) -> Array | None:

@@ -18,6 +18,7 @@ from lipcert.bounds.axes import axes
 from lipcert.bounds.settings import Settings
 from lipcert.bounds.watch import within
 from lipcert.errors import InvalidRequest, NotCertified
+from lipcert.figures import downward
 from lipcert.graph import balls
 from lipcert.graph.linear_maps import Convolution
 from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph
@@ -28,6 +29,7 @@ from lipcert.norms import Norm
 from lipcert.samples import whole_labels
 from lipcert.sdp.outcome import Progress, Status
 from lipcert.sdp.solvers import DENSE_LIMIT
+from lipcert.shown import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -72,8 +74,8 @@ class MarginBound:
         return {"output": self.output, "upper": self.upper, "source": self.source}
 
 
-@dataclass(frozen=True, eq=False)
-class Robustness:
+@dataclass(frozen=True, eq=False, repr=False)
+class Robustness(Shown):
     """Certified radii: within `radii[i]` of sample i, in the norm `norm`, the class of the network does not change.
 
     Attributes
@@ -126,6 +128,20 @@ class Robustness:
     model: str = ""
     sha256: str = ""
     data: str = ""
+
+    def facts(self) -> list[tuple[str, str]]:
+        """What a prompt and a notebook show."""
+        samples = self.radii.size
+        rows = [("samples", f"{samples:,}")]
+        if self.labels is not None:
+            right = int((self.predictions == self.labels).sum())
+            rows.append(("accuracy", f"{100.0 * right / max(samples, 1):.1f} %   {right:,} of {samples:,}"))
+        rows.append(("median radius", f"{downward(self.median)}   {self.norm.symbol}, proven"))
+        rows.append(("largest radius", downward(float(self.radii.max()))))
+        rows.append(("margins", f"{len(self.margins)} bounded, {self.status.value.replace('_', ' ')}"))
+        if self.model:
+            rows.append(("model", self.model))
+        return rows
 
     @property
     def accuracy(self) -> float | None:

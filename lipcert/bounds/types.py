@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lipcert.bounds.axes import axes
+from lipcert.figures import downward, duration, upward
+from lipcert.shown import Shown
 
 if TYPE_CHECKING:
     from lipcert.bounds.lower import LowerBound
@@ -38,8 +40,8 @@ class OutputBound:
         return {"output": self.output, "upper": self.upper, "lower": self.lower, "product": self.product}
 
 
-@dataclass(frozen=True, eq=False)
-class Bound:
+@dataclass(frozen=True, eq=False, repr=False)
+class Bound(Shown):
     """A proven Lipschitz bound: ‖f(x) − f(x′)‖ ≤ upper · ‖x − x′‖ for all x, x′, in exact arithmetic.
 
     Attributes
@@ -113,6 +115,23 @@ class Bound:
     sha256: str = ""
     scope: str = "global"
     limit: float | None = None
+
+    def facts(self) -> list[tuple[str, str]]:
+        """What a prompt and a notebook show."""
+        which = f"the largest of {len(self.each)}" if self.each else "all outputs together"
+        target = "|·|" if self.each else self.output_norm.symbol
+        rows = [("upper bound", f"{upward(self.upper)}   {self.norm.symbol} → {target}, {which}, {self.scope}, proven")]
+        if self.lower is not None:
+            rows.append(("lower bound", downward(self.lower)))
+        if self.product is not None:
+            rows.append(("norm product", upward(self.product)))
+        effort = self.method if self.solver == "none" else f"{self.method} by {self.solver}"
+        rows.append(("method", f"{effort}, {self.status.value.replace('_', ' ')}, {duration(self.seconds)}"))
+        if self.limit is not None:
+            rows.append((f"at most {self.limit:g}", {True: "yes", False: "no", None: "not known"}[self.holds]))
+        if self.model:
+            rows.append(("model", self.model))
+        return rows
 
     @property
     def holds(self) -> bool | None:

@@ -16,9 +16,11 @@ import numpy as np
 from lipcert.arrays import Array
 from lipcert.certificates.claims import LEAST, Scaling
 from lipcert.errors import InvalidCertificate
+from lipcert.figures import upward
 from lipcert.graph.claim import Claim
 from lipcert.graph.selection import Selection
 from lipcert.norms import Norm
+from lipcert.shown import Shown
 from lipcert.version import __version__
 
 if TYPE_CHECKING:
@@ -31,8 +33,8 @@ MAX_BYTES = 256 * 2**20
 _HEXADECIMAL = re.compile(r"0x[01](\.[0-9a-f]{1,13})?p[+-]?[0-9]{1,4}")
 
 
-@dataclass(frozen=True, eq=False)
-class Certificate:
+@dataclass(frozen=True, eq=False, repr=False)
+class Certificate(Shown):
     """A claim ‖Δy‖ ≤ value · ‖Δx‖ about one network, with the scalings that prove it.
 
     Attributes
@@ -60,6 +62,17 @@ class Certificate:
     scalings: tuple[Scaling, ...]
     idealisations: tuple[str, ...] = ()
     tool: str = __version__
+
+    def facts(self) -> list[tuple[str, str]]:
+        """What a prompt and a notebook show."""
+        which = ", ".join(self.outputs[:6]) + ", …" * (len(self.outputs) > 6)
+        target = f"|·|, the largest of {which}" if self.outputs else f"{self.output_norm.symbol}, all outputs together"
+        return [
+            ("claim", f"{upward(self.value)}   {self.norm.symbol} → {target}, global"),
+            ("programs", f"{len(self.scalings)}, of the network as {self.form}"),
+            ("network", f"SHA-256 {self.graph[:16]}…"),
+            ("written by", f"lipcert {self.tool}"),
+        ]
 
     @property
     def norm(self) -> Norm:

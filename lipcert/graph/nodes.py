@@ -14,6 +14,7 @@ from lipcert.activations.table import TABLE
 from lipcert.errors import InvalidModel, InvalidRequest
 from lipcert.graph.linear_maps import Index, LinearMap
 from lipcert.rounding import Interval
+from lipcert.shown import Shown
 
 if TYPE_CHECKING:
     from lipcert.activations.record import ActivationRecord, NormalForm
@@ -162,8 +163,8 @@ class FixedPoint:
 Node = Input | Affine | Activation | FixedPoint
 
 
-@dataclass(frozen=True, eq=False)
-class Graph:
+@dataclass(frozen=True, eq=False, repr=False)
+class Graph(Shown):
     """A network: nodes in topological order and the node that is its output.
 
     Attributes
@@ -210,6 +211,16 @@ class Graph:
                     f"{node.blocks} blocks of {node.block} do not fit a vector of size {self.nodes[node.parent].size}",
                     where=node.name or self.source,
                 )
+
+    def facts(self) -> list[tuple[str, str]]:
+        """What a prompt and a notebook show."""
+        nodes = [node for _, node in self.walk()]
+        rows = [("source", self.source)] if self.source else []
+        rows.append(("sizes", f"{self.input_size:,} inputs → {self.output_size:,} outputs"))
+        found = [node.record.describe(node.blocks, node.block) for node in nodes if isinstance(node, Activation)]
+        found += [f"an implicit layer of {node.size}" for node in nodes if isinstance(node, FixedPoint)]
+        rows.append(("activations", ", ".join(found[:6]) + f", … ({len(found)} layers)" * (len(found) > 6) or "none"))
+        return rows + [("idealisation", text) for text in self.idealisations[:3]]
 
     @property
     def input_size(self) -> int:

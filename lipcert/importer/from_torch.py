@@ -9,6 +9,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -106,9 +107,11 @@ def from_torch(
             if check and not protos and output is None:
                 _compare(plain, x, graph, name)
         except LipcertError as error:
-            error.where = error.where.replace(f"{folder}/", "")
+            error.where = error.where.replace(f"{folder}/", "").replace(f"{name}.onnx", name)
             raise
-    return graph
+    # there is no file of that name
+    said = tuple(text.replace(f"{name}.onnx", name) for text in graph.idealisations)
+    return replace(graph, source=name, idealisations=said)
 
 
 def _torch() -> Any:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import math
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,10 @@ import numpy as np
 
 from lipcert.bounds.layers import layers
 from lipcert.certificates.certificate import write_atomically
+from lipcert.figures import downward, duration, upward
 from lipcert.graph.summary import summarise
 from lipcert.norms import Norm
 from lipcert.report.charts import Bar, Box, Line, bars, boxes, lines, pairs
-from lipcert.report.figures import downward, duration, upward
 from lipcert.report.markup import Content, Element, render, tag
 from lipcert.version import __version__
 
@@ -32,6 +33,8 @@ EMBEDDED = 2**20
 """Certificates up to this size in bytes are part of the page."""
 _ROWS = 100
 """Rows of a table that are shown."""
+_TOLD_APART = 5
+"""Programs whose lines look different."""
 _LAYERS = 40
 """Layers that are drawn."""
 
@@ -74,6 +77,11 @@ svg .below { fill: var(--below) }
 svg .ink { fill: var(--ink) }
 svg .line { fill: none; stroke-width: 2 }
 svg .line.ours { stroke: var(--ours) }
+svg .line.run1 { stroke-dasharray: 9 3 }
+svg .line.run2 { stroke-dasharray: 3 3 }
+svg .line.run3 { stroke-dasharray: 9 3 2 3 }
+svg .line.run4 { stroke-width: 4; opacity: .6 }
+svg .line.rest { stroke-width: 1; opacity: .35 }
 svg .line.theirs { stroke: var(--theirs); stroke-dasharray: 7 4 }
 svg .line.below { stroke: var(--below); stroke-dasharray: 2 3 }
 svg .line.ink { stroke: var(--ink) }
@@ -106,11 +114,11 @@ def save_report(bound: Bound, graph: Graph, path: str | Path, certificate: str =
     ...     Path(f"{folder}/report.html").read_text()[:15]
     '<!DOCTYPE html>'
     """
-    write_atomically(Path(path), page(bound, graph, certificate).encode())
+    write_atomically(Path(path), page(bound, graph, certificate, date.today().isoformat()).encode())
 
 
-def page(bound: Bound, graph: Graph, certificate: str = "") -> str:
-    """The text of the page; arguments as in `save_report`."""
+def page(bound: Bound, graph: Graph, certificate: str = "", day: str = "") -> str:
+    """The text of the page; arguments as in `save_report`, and the day when it is written."""
     name = Path(bound.model).name or graph.source or "a network"
     shares = layers(bound, graph)
     body = tag(
@@ -124,7 +132,7 @@ def page(bound: Bound, graph: Graph, certificate: str = "") -> str:
         *_layers(bound, shares),
         *_remarks(bound),
         *_proof(bound, graph, certificate),
-        tag("footer", f"Written by lipcert {__version__}. The page holds no scripts and loads nothing."),
+        tag("footer", f"Written by lipcert {__version__}{f' on {day}' if day else ''}. The page loads nothing."),
     )
     head = tag(
         "head",
@@ -228,10 +236,8 @@ def _convergence(bound: Bound) -> list[Element]:
     runs = _runs(steps)
     values = [float(p.bound or 0.0) for p in steps]
     series = [
-        Line(
-            "" if k else "feasible point of the solver", [p.seconds for p in run], [float(p.bound or 0.0) for p in run]
-        )
-        for k, run in enumerate(runs)
+        Line(label, [p.seconds for p in run], [float(p.bound or 0.0) for p in run], kind)
+        for run, (label, kind) in zip(runs, _named(runs), strict=True)
     ]
     proven = [Line("", *_stairs(run), "ink") for run in runs if len({p.proven for p in run}) > 1]
     if proven:
@@ -242,7 +248,7 @@ def _convergence(bound: Bound) -> list[Element]:
         series.append(Line("lower bound", [], [bound.lower], "below", flat=True))
     log = max(values) > 20.0 * min(values)
     first, last = (f"{run.bound:.5g} after {run.seconds:.3g} s" for run in (steps[0], steps[-1]))
-    many = f", {len(runs)} programs one after the other, a line each" if len(runs) > 1 else ""
+    many = f", {len(runs)} programs in the order of the legend, a line each" if len(runs) > 1 else ""
     text = f"From {first} to {last} in {len(steps)} steps{many}."
     which = "last ones are" if many else "last one is"
     caption = f"The bound that the solver's best feasible point stands for{many}. Only the {which} proven."
@@ -262,6 +268,21 @@ def _convergence(bound: Bound) -> list[Element]:
         text = f"From {drawn[0].y[0]:.1e} to {drawn[-1].y[-1]:.1e}{many}."
         chart = lines("Relative duality gap over time", text, drawn, across="seconds", log=True)
         found.append(_figure(chart, "How far the solver was from the optimum, as far as it knows."))
+    return found
+
+
+def _named(runs: Sequence[Sequence[Progress]]) -> list[tuple[str, str]]:
+    """The label and the kind of the line of each run; the first few are told apart, the others share one look."""
+    if len(runs) == 1:
+        return [("feasible point of the solver", "ours")]
+    found = []
+    for k, run in enumerate(runs):
+        whole = run[0].stage.rpartition(": ")[0]
+        label = f"{k + 1}: {whole}" if whole else f"program {k + 1}"
+        if k < _TOLD_APART:
+            found.append((label, f"ours run{k}"))
+        else:
+            found.append((f"{len(runs) - _TOLD_APART} more" if k == _TOLD_APART else "", "ours rest"))
     return found
 
 
@@ -361,7 +382,7 @@ def _remarks(bound: Bound) -> list[Element]:
 
 def _proof(bound: Bound, graph: Graph, certificate: str) -> list[Element]:
     found: list[Element] = [tag("h2", "Proof")]
-    model = Path(bound.model).name or "MODEL.onnx"
+    model = Path(bound.model).name if bound.model.endswith(".onnx") else "MODEL.onnx"
     rows = [("network", graph.fingerprint.hex())]
     if bound.sha256:
         rows.insert(0, (f"file {model}", bound.sha256))

@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
-from lipcert.report.figures import duration, upward
+from lipcert.figures import duration, upward
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lipcert.report.figures import downward, duration, upward
+from lipcert.figures import downward, duration, upward
 from lipcert.sdp.outcome import Status
 
 if TYPE_CHECKING:

@@ -147,7 +147,10 @@ def test_each_program_has_a_line_of_its_own() -> None:
     text = page(replace(lipcert.bound(graph, outputs="each", lower=False), trace=trace), graph)
     lines = re.findall(r'<polyline points="([^"]+)"', text)
     assert [len(line.split()) for line in lines] == [3, 3, 3, 3]
-    assert "2 programs one after the other" in text
+    assert "2 programs in the order of the legend" in text
+    assert re.findall(r'<polyline points="[^"]+" class="line ours (run.)"', text) == ["run0", "run1"]
+    assert ">program 1<" in text
+    assert ">program 2<" in text
 
 
 def test_what_was_proven_on_the_way_is_drawn_as_stairs() -> None:
@@ -175,7 +178,10 @@ def test_the_file_is_replaced_as_a_whole(maxmin: tuple[lipcert.Bound, Graph], tm
     path = tmp_path / "report.html"
     path.write_text("before")
     save_report(*maxmin, path)
-    assert path.read_text(encoding="utf-8") == page(*maxmin)
+    written = path.read_text(encoding="utf-8")
+    day = re.search(rf"by lipcert {re.escape(lipcert.__version__)} on (\d{{4}}-\d\d-\d\d)\.", written)
+    assert day
+    assert written == page(*maxmin, day=day[1])
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
 
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lipcert.figures import downward, upward
 from lipcert.report import progress
-from lipcert.report.figures import downward, upward
 from lipcert.sdp.outcome import Progress
 
 POSITIVE = st.floats(1e-300, 1e300)
