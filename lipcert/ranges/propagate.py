@@ -1,4 +1,4 @@
-"""Intervals through a network, rounded outward: the first source of ranges (docs/proof.md, 'Regions')."""
+"""Ranges of every signal of a network on a region, rounded outward (docs/proof.md, 'Regions')."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lipcert.activations.record import Pointwise
 from lipcert.errors import InvalidRequest
 from lipcert.graph.linear_maps import Index
-from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, Input
+from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, Input, Node
+from lipcert.ranges.linear import Lines, Slopes, refine
 from lipcert.rounding import FLOOR, TINY, Interval, down, gamma, up
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from lipcert.arrays import Array
+    from lipcert.arrays import Array, IntArray
     from lipcert.graph.linear_maps import LinearMap
     from lipcert.regions import Region
 
@@ -48,8 +50,21 @@ class Ranges:
         return Ranges(of, cells)
 
 
-def ranges(graph: Graph, region: Region) -> Ranges:
-    """Ranges of all signals by intervals.
+@dataclass(frozen=True, eq=False)
+class Hints:
+    """What narrows ranges and that anybody may propose: nothing in them has to be right.
+
+    Attributes
+    ----------
+    slopes
+        By the position of an activation in the network that `localise` bounds, the slopes of its lines below and above.
+    """
+
+    slopes: Mapping[int, Slopes] = field(default_factory=dict)
+
+
+def ranges(graph: Graph, region: Region, hints: Hints | None = None) -> Ranges:
+    """Ranges of all signals, by intervals forward and linear bounds backward.
 
     Parameters
     ----------
@@ -57,6 +72,8 @@ def ranges(graph: Graph, region: Region) -> Ranges:
         The network.
     region
         Where its input lies.
+    hints
+        What somebody proposes for narrower ones.
 
     Examples
     --------
@@ -69,25 +86,57 @@ def ranges(graph: Graph, region: Region) -> Ranges:
     """
     if len(graph.inputs) != 1:
         raise InvalidRequest("a region is for a network of one input")
-    return through(graph, [region.fitted(graph.input_size).interval()])
+    region = region.fitted(graph.input_size)
+    found = Ranges({graph.inputs[0]: region.interval()})
+    lines: dict[int, Lines] = {}
+    given = {} if hints is None else hints.slopes
+    for position, node in graph.walk():
+        if isinstance(node, Activation) and isinstance(node.record, Pointwise):
+            rows = _open(node, found[node.parent])
+            if rows.size and not _is_exact(graph, node.parent, region):
+                found.of[node.parent] = refine(graph, region, node.parent, rows, found.of, lines)
+            on = found[node.parent]
+            lines[position] = Lines.of(node, on, given.get(position))
+        _step(found, position, node)
+    return found
+
+
+def _open(node: Activation, on: Interval) -> IntArray:
+    """The neurons with more than one possible slope, of bounded range or not."""
+    record = node.record
+    assert isinstance(record, Pointwise)
+    slopes = record.slopes_on(node.parameters, on)
+    return np.flatnonzero(slopes.low < slopes.high).astype(np.int64)
+
+
+def _is_exact(graph: Graph, position: int, region: Region) -> bool:
+    """Whether intervals are the best there is: one affine map of a box."""
+    node = graph.nodes[position]
+    if region.hull() is not region:
+        return False
+    return isinstance(node, Input) or (isinstance(node, Affine) and node.parents == graph.inputs)
 
 
 def through(graph: Graph, inputs: Sequence[Interval]) -> Ranges:
-    """The same from a range of each input."""
-    given = dict(zip(graph.inputs, inputs, strict=True))
-    found = Ranges({})
+    """Ranges of all signals from a range of each input, by intervals."""
+    found = Ranges(dict(zip(graph.inputs, inputs, strict=True)))
     for position, node in graph.walk():
-        match node:
-            case Input():
-                found.of[position] = given[position]
-            case Affine():
-                found.of[position] = affine(node, [found[p] for p in node.parents])
-            case Activation():
-                found.of[position] = node.record.image(node.block, node.parameters, found[node.parent])
-            case FixedPoint():
-                found.cells[position] = solution(node, [found[p] for p in node.parents])
-                found.of[position] = found.cells[position][node.cell.output]
+        _step(found, position, node)
     return found
+
+
+def _step(found: Ranges, position: int, node: Node) -> None:
+    """The range of a node from those of its parents."""
+    match node:
+        case Input():
+            pass
+        case Affine():
+            found.of[position] = affine(node, [found[p] for p in node.parents])
+        case Activation():
+            found.of[position] = node.record.image(node.block, node.parameters, found[node.parent])
+        case FixedPoint():
+            found.cells[position] = solution(node, [found[p] for p in node.parents])
+            found.of[position] = found.cells[position][node.cell.output]
 
 
 def affine(node: Affine, parents: Sequence[Interval]) -> Interval:
