@@ -14,6 +14,7 @@ from lipcert.bounds.run import Run
 from lipcert.bounds.settings import Settings
 from lipcert.bounds.types import Bound, OutputBound
 from lipcert.bounds.watch import Watch, within
+from lipcert.errors import InvalidRequest
 from lipcert.graph.claim import Claim
 from lipcert.graph.nodes import Graph
 from lipcert.graph.selection import Selection
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from lipcert.arrays import Array
     from lipcert.bounds.guide import Guide
     from lipcert.bounds.lower import LowerBound
+    from lipcert.regions import Region
 
 
 def bound(
@@ -47,6 +49,8 @@ def bound(
     jobs: int | None = None,
     progress: Callable[[Progress], None] | None = None,
     solver_options: dict[str, object] | None = None,
+    region: Region | None = None,
+    anchored: bool = False,
 ) -> Bound:
     """A proven bound on the Lipschitz constant of a network.
 
@@ -84,6 +88,11 @@ def bound(
         yet, and the time left.
     solver_options
         Options passed on to the solver by its own names.
+    region
+        Where the bound is to hold: a `lipcert.Box` or a `lipcert.Ball`; the whole space by default.
+    anchored
+        Whether changes start from the centre of the region: ‖f(x) − f(c)‖ ≤ L·‖x − c‖. By default x and x′ are any two
+        points.
 
     Returns
     -------
@@ -101,15 +110,19 @@ def bound(
 
     Examples
     --------
+    >>> import lipcert
     >>> from lipcert.graph import build as nn
     >>> network = nn.sequential(nn.linear([[3.0, 4.0]]), nn.relu(), nn.linear([[2.0]]))
     >>> round(bound(network).upper, 6)
     10.0
+    >>> here = bound(network, region=lipcert.Ball([-1.0, -1.0], 0.5), lower=False)
+    >>> round(here.upper, 6), here.region.describe()
+    (0.0, 'on the ball ‖x − c‖₂ ≤ 0.5')
     """
     settings = Settings(method, solver, tolerance, time_limit, form, jobs, solver_options or {})
     started = time.perf_counter()
     graph, name, digest = read_model(model)
-    question = Question.parse(norm, output_norm, outputs, graph.output_size)
+    question = Question.parse(norm, output_norm, outputs, graph.output_size).on(region, anchored, graph.input_size)
     search = Search(lower_seconds, data, seed) if lower else None
     found = answer(graph, question, settings, search, progress)
     return replace(found, model=name, sha256=digest, seconds=time.perf_counter() - started)
@@ -125,11 +138,33 @@ class Question:
         The norms; that of the output is meant where all outputs count together, and where a lower bound takes one output.
     outputs
         Which outputs.
+    region, anchored
+        Where the bound is to hold, and whether changes start from its centre.
     """
 
     norm: Norm
     output_norm: Norm
     outputs: Selection
+    region: Region | None = None
+    anchored: bool = False
+
+    def on(self, region: Region | None, anchored: bool, inputs: int) -> Question:
+        """The question about a region of so many inputs; None where it is the whole space.
+
+        Raises
+        ------
+        InvalidRequest
+            If the region does not fit, or has no centre that increments could start from.
+        """
+        if region is not None:
+            region = region.fitted(inputs)
+        if anchored and (region is None or region.centre is None):
+            raise InvalidRequest(
+                "there is no centre that changes could start from", advice="give a centre and a radius"
+            )
+        if region is not None and region.is_everywhere:
+            region = None
+        return replace(self, region=region, anchored=anchored)
 
     @classmethod
     def parse(cls, norm: object, output_norm: object, outputs: str | int | Iterable[str | int], size: int) -> Question:
@@ -141,7 +176,7 @@ class Question:
     @property
     def claim(self) -> Claim:
         """What is to be proven."""
-        return Claim.about(self.norm, self.output_norm, self.outputs)
+        return Claim.about(self.norm, self.output_norm, self.outputs, self.region, self.anchored)
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,6 +253,9 @@ def answer(
         proposed=proposal.claim,
         witness=max(found, key=lambda item: item.value) if found else None,
         model=graph.source,
+        region=question.region,
+        anchored=question.anchored,
+        layers=proven.job.prepared.posed.layers,
     )
 
 
@@ -236,6 +274,7 @@ def _lower_bounds(
     graph: Graph, question: Question, search: Search, guide: Guide | None, tell: Callable[[Progress], None]
 ) -> list[LowerBound]:
     """One lower bound for all outputs together, or one for each selected functional."""
+    from lipcert.bounds.inside import lower_inside
     from lipcert.bounds.lower import lower_bound
 
     targets = (
@@ -246,6 +285,20 @@ def _lower_bounds(
     share = 1.0 / len(targets)
     limit = None if search.seconds is None else share * search.seconds
     norms = question.norm, question.output_norm
+    region, anchored = question.region, question.anchored
+    if region is not None:
+        return [
+            lower_inside(
+                target,
+                *norms,
+                region,
+                anchored=anchored,
+                time_limit=limit,
+                seed=search.seed,
+                progress=progress,
+            )
+            for target, progress in targets
+        ]
     return [
         lower_bound(
             target,

@@ -26,13 +26,19 @@ if TYPE_CHECKING:
     from lipcert.arrays import Array, IntArray
     from lipcert.graph.claim import Claim
     from lipcert.graph.nodes import Graph
+    from lipcert.ranges import Localised
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """A prepared graph, its functionals selected, with what several methods need of it, each made once."""
 
-    graph: Graph
+    posed: Localised
+
+    @property
+    def graph(self) -> Graph:
+        """The graph."""
+        return self.posed.graph
 
     @cached_property
     def system(self) -> Interconnection[Array]:

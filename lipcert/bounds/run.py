@@ -18,9 +18,9 @@ from lipcert.certificates.memory import available
 from lipcert.constraints.multipliers import Tie, tie_groups
 from lipcert.errors import DoesNotApply, LipcertError, NotCertified
 from lipcert.graph.nodes import FixedPoint
-from lipcert.graph.prepare import posed
 from lipcert.graph.sizes import channels, rows
 from lipcert.norms import Norm
+from lipcert.ranges import posed
 from lipcert.sdp.outcome import Progress, SolverOptions, Status
 from lipcert.sdp.solvers import DENSE_LIMIT, SOLVERS, Takes, choose, registration
 
@@ -101,13 +101,18 @@ class Run:
     def prover(self, form: str) -> Prover:
         """Proves the claim in a form."""
         if form not in self._provers:
-            self._provers[form] = Prover(self.graph, self.claim, form, self.prepared(form).graph)
+            self._provers[form] = Prover(self.graph, self.claim, form, self.prepared(form).posed)
         return self._provers[form]
 
     @property
     def product(self) -> NormProduct | None:
         """The norm product of the network as it is written: a comparator's factor is more than its share of the sort's."""
-        return self.prepared(BLOCKS).product
+        return self.prepared(self.product_form).product
+
+    @property
+    def product_form(self) -> str:
+        """The form of the norm product; on a region one form is enough, for ranges take their time."""
+        return BLOCKS if self.claim.region is None else self.settings.form
 
     def plan(self) -> list[tuple[str, str]]:
         """Which methods and solvers to try, in order, until one is proven.
@@ -274,7 +279,7 @@ class Run:
 
     def _norm_product(self) -> Proven:
         """The norm product without a certificate: what is left when the user cannot wait for anything else."""
-        method, job = METHODS["product"], self.job(BLOCKS)
+        method, job = METHODS["product"], self.job(self.product_form)
         value = method.value(job)
         if value is None:
             raise KeyboardInterrupt

@@ -5,14 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lipcert.bounds.axes import axes
 from lipcert.figures import downward, duration, upward
+from lipcert.graph.claim import place
+from lipcert.regions import Ball, Box
 from lipcert.shown import Shown
 
 if TYPE_CHECKING:
     from lipcert.bounds.lower import LowerBound
     from lipcert.certificates import Certificate
     from lipcert.norms import Norm
+    from lipcert.ranges import LayerOnRegion
+    from lipcert.regions import Region
     from lipcert.sdp.outcome import Progress, Status
 
 
@@ -40,9 +46,29 @@ class OutputBound:
         return {"output": self.output, "upper": self.upper, "lower": self.lower, "product": self.product}
 
 
+def scope(region: Region | None, anchored: bool = False) -> dict[str, Any]:
+    """The JSON object `scope`."""
+    found: dict[str, Any] = {"kind": "everywhere", "ball": None, "radius": None, "domain": None, "anchored": anchored}
+    match region:
+        case Box():
+            found |= {"kind": "box", "domain": _ends(region)}
+        case Ball():
+            found |= {"kind": "ball", "ball": str(region.norm), "radius": region.radius, "domain": _ends(region.within)}
+    return found
+
+
+def _ends(box: Box | None) -> list[float] | None:
+    """[low, high] where they are the same for all inputs and finite."""
+    if box is None:
+        return None
+    low, high = np.unique(box.low), np.unique(box.high)
+    same = low.size == high.size == 1 and np.isfinite([low[0], high[0]]).all()
+    return [float(low[0]), float(high[0])] if same else None
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Bound(Shown):
-    """A proven Lipschitz bound: ‖f(x) − f(x′)‖ ≤ upper · ‖x − x′‖ for all x, x′, in exact arithmetic.
+    """A proven Lipschitz bound: ‖f(x) − f(x′)‖ ≤ upper · ‖x − x′‖ for all x, x′ of a region, in exact arithmetic.
 
     Attributes
     ----------
@@ -86,6 +112,10 @@ class Bound(Shown):
         The lower bound with its `point` and `direction`, or None.
     limit
         The number that the constant was compared with, or None.
+    region, anchored
+        Where the bound holds, None for the whole space, and whether x′ is the centre of the region.
+    layers
+        On a region, what became of each layer of scalar activations.
     """
 
     upper: float
@@ -113,8 +143,10 @@ class Bound(Shown):
     witness: LowerBound | None = None
     model: str = ""
     sha256: str = ""
-    scope: str = "global"
     limit: float | None = None
+    region: Region | None = None
+    anchored: bool = False
+    layers: tuple[LayerOnRegion, ...] = ()
 
     def facts(self) -> list[tuple[str, str]]:
         """What a prompt and a notebook show."""
@@ -143,6 +175,16 @@ class Bound(Shown):
         return False if self.lower is not None and self.lower > self.limit else None
 
     @property
+    def scope(self) -> str:
+        """Where the bound holds, in words."""
+        return place(self.region, self.anchored)
+
+    @property
+    def decided(self) -> int:
+        """How many neurons are linear on the region."""
+        return sum(layer.decided for layer in self.layers)
+
+    @property
     def ratio(self) -> float | None:
         """upper / lower, or None without a positive lower bound."""
         return self.upper / self.lower if self.lower else None
@@ -157,7 +199,8 @@ class Bound(Shown):
             "channels": self.channels,
             "norm": str(self.norm),
             "output_norm": str(self.output_norm),
-            "scope": self.scope,
+            "scope": scope(self.region, self.anchored),
+            "decided": self.decided,
             "upper": self.upper,
             "lower": self.lower,
             "ratio": self.ratio,

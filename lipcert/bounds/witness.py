@@ -51,7 +51,7 @@ def proven_ratio(graph: Graph, norm: Norm, output_norm: Norm, witness: Witness) 
         with ctx.workprec(precision):
             x, d = balls.exact(witness.point[:, None]), balls.exact(witness.direction[:, None])
             image = balls.jvp(graph, [x], [d])[1]
-            ratio = _length(image[:, 0], output_norm) / _length(d[:, 0], norm)
+            ratio = proven_length(image[:, 0], output_norm) / proven_length(d[:, 0], norm)
             low, high = float(ratio.lower()), float(ratio.upper())
         if np.isfinite(low):
             value = max(value, float(np.nextafter(low, 0.0)) if low > 0 else 0.0)
@@ -60,7 +60,8 @@ def proven_ratio(graph: Graph, norm: Norm, output_norm: Norm, witness: Witness) 
     return value
 
 
-def _length(x: Iterable[balls.Balls], norm: Norm) -> balls.Balls:
+def proven_length(x: Iterable[balls.Balls], norm: Norm) -> balls.Balls:
+    """The norm of a vector of balls."""
     from flint import arb
 
     if norm is Norm.L2:

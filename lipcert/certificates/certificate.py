@@ -20,11 +20,15 @@ from lipcert.figures import upward
 from lipcert.graph.claim import Claim
 from lipcert.graph.selection import Selection
 from lipcert.norms import Norm
+from lipcert.ranges.hints import NONE, Hints
+from lipcert.regions import from_json
 from lipcert.shown import Shown
 from lipcert.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from lipcert.regions import Region
 
 FORMAT = "lipcert certificate"
 VERSION = 2
@@ -53,6 +57,8 @@ class Certificate(Shown):
         Where the network differs from the file it was read from.
     tool
         The version of lipcert that wrote it.
+    hints
+        On a region, what leads to the same ranges elsewhere.
     """
 
     claim: Claim
@@ -62,13 +68,14 @@ class Certificate(Shown):
     scalings: tuple[Scaling, ...]
     idealisations: tuple[str, ...] = ()
     tool: str = __version__
+    hints: Hints = NONE
 
     def facts(self) -> list[tuple[str, str]]:
         """What a prompt and a notebook show."""
         which = ", ".join(self.outputs[:6]) + ", …" * (len(self.outputs) > 6)
         target = f"|·|, the largest of {which}" if self.outputs else f"{self.output_norm.symbol}, all outputs together"
         return [
-            ("claim", f"{upward(self.value)}   {self.norm.symbol} → {target}, global"),
+            ("claim", f"{upward(self.value)}   {self.norm.symbol} → {target}, {self.claim.place}"),
             ("programs", f"{len(self.scalings)}, of the network as {self.form}"),
             ("network", f"SHA-256 {self.graph[:16]}…"),
             ("written by", f"lipcert {self.tool}"),
@@ -101,11 +108,13 @@ class Certificate(Shown):
             "claim": {
                 "norm": str(self.norm),
                 "output_norm": str(self.output_norm),
-                "scope": "global",
+                "region": None if self.claim.region is None else self.claim.region.to_json(),
+                "increments": _ANCHORED[self.claim.anchored],
                 "outputs": list(self.outputs),
                 "value": self.value.hex(),
             },
             "network": {"sha256": self.graph, "form": self.form},
+            "hints": self.hints.to_json(),
             "scalings": [
                 {
                     "d": _encode(scaling.d),
@@ -149,19 +158,23 @@ class Certificate(Shown):
     def from_json(cls, text: str, where: str = "certificate") -> Certificate:
         """Parse the text of a certificate file strictly: no field may be missing, unknown or of another type."""
         read = _Reader(where)
-        top = read.fields(read.json(text), _TOP, "the certificate")
+        document = read.json(text)
+        # version 1 had no regions, and one more field, which could hold one value
+        first = isinstance(document, dict) and document.get("version") == 1
+        top = read.fields(document, _TOP | ({} if first else {"hints": dict}), "the certificate")
         version = top["version"]
         if top["format"] != FORMAT:
             raise read.fail(f"the format is {top['format']!r}, not {FORMAT!r}")
         if version not in (1, VERSION):
             raise read.fail(f"the version {version} is not known to this lipcert")
-        claim = read.fields(top["claim"], _CLAIM, "claim")
-        # version 1 had one more field, which could hold one value, and named the model's file in its idealisations
+        claim = read.fields(top["claim"], _CLAIM | (_GLOBAL if first else _LOCAL), "claim")
+        # it named the model's file in its idealisations too
         network = read.fields(top["network"], _NETWORK | ({"normal_form": str} if version == 1 else {}), "network")
         if network.get("normal_form", "default") != "default":
             raise read.fail(f"the normal form {network['normal_form']!r} is not known")
-        if claim["scope"] != "global":
+        if claim.get("scope", "global") != "global":
             raise read.fail(f"the scope {claim['scope']!r} is not known")
+        region, anchored = read.region(claim.get("region"), claim.get("increments", _ANCHORED[False]))
         norms = {str(norm): norm for norm in Norm}
         if claim["norm"] not in norms or claim["output_norm"] not in norms:
             raise read.fail("a norm is not 1, 2 or inf")
@@ -169,13 +182,16 @@ class Certificate(Shown):
             if not all(isinstance(item, str) for item in items):
                 raise read.fail(f"{place} holds something that is not a text")
         return cls(
-            Claim(norms[claim["norm"]], norms[claim["output_norm"]], Selection(tuple(claim["outputs"]))),
+            Claim(
+                norms[claim["norm"]], norms[claim["output_norm"]], Selection(tuple(claim["outputs"])), region, anchored
+            ),
             read.value(claim["value"]),
             network["form"],
             network["sha256"],
             tuple(read.scaling(item, f"scaling {k}") for k, item in enumerate(top["scalings"])),
             tuple(map(_without_file, top["idealisations"]) if version == 1 else top["idealisations"]),
             top["tool"].removeprefix("lipcert "),
+            NONE if first else read.hints(top["hints"]),
         )
 
 
@@ -188,7 +204,11 @@ _TOP: dict[str, type] = {
     "idealisations": list,
     "tool": str,
 }
-_CLAIM: dict[str, type] = {"norm": str, "output_norm": str, "scope": str, "outputs": list, "value": str}
+_CLAIM: dict[str, type | tuple[type, ...]] = {"norm": str, "output_norm": str, "outputs": list, "value": str}
+_GLOBAL: dict[str, type | tuple[type, ...]] = {"scope": str}
+_LOCAL: dict[str, type | tuple[type, ...]] = {"region": (dict, type(None)), "increments": str}
+# where increments start
+_ANCHORED = {False: "anywhere", True: "centre"}
 _NETWORK: dict[str, type] = {"sha256": str, "form": str}
 
 
@@ -237,6 +257,25 @@ class _Reader:
         if value != 0.0 and value < LEAST:
             raise self.fail("the claimed value is smaller than any that can be proven")
         return value
+
+    def region(self, item: Any, increments: str) -> tuple[Region | None, bool]:
+        """Where the claim holds, and whether increments start from the centre."""
+        if increments not in _ANCHORED.values():
+            raise self.fail(f"the increments {increments!r} are not known")
+        anchored = increments == _ANCHORED[True]
+        try:
+            region = None if item is None else from_json(item)
+        except ValueError as error:
+            raise self.fail(f"the region cannot be read: {error}") from None
+        if anchored and (region is None or region.centre is None):
+            raise self.fail("the region has no centre that increments could start from")
+        return region, anchored
+
+    def hints(self, item: Any) -> Hints:
+        try:
+            return Hints.from_json(item)
+        except ValueError as error:
+            raise self.fail(f"the hints cannot be read: {error}") from None
 
     def scaling(self, item: Any, place: str) -> Scaling:
         entry = self.fields(item, {"d": str, "m": str, "n": (str, type(None))}, place)

@@ -11,13 +11,14 @@ from lipcert.certificates.proof import Proofs
 from lipcert.errors import NotCertified
 from lipcert.graph.claim import Claim
 from lipcert.graph.nodes import FixedPoint
-from lipcert.graph.prepare import posed
 from lipcert.graph.sizes import nodes
+from lipcert.ranges import posed
 
 if TYPE_CHECKING:
     from lipcert.certificates.claims import Scaling
     from lipcert.constraints.multipliers import Multipliers
     from lipcert.graph.nodes import Graph
+    from lipcert.ranges import Localised
 
 
 class Prover:
@@ -31,7 +32,7 @@ class Prover:
         What the bounds are about.
     form
         As in `Certificate`.
-    prepared
+    posed
         The graph of the claim in this form where it is at hand.
 
     Examples
@@ -46,22 +47,22 @@ class Prover:
     """
 
     def __init__(
-        self, graph: Graph, claim: Claim | None = None, form: str = "comparators", prepared: Graph | None = None
+        self, graph: Graph, claim: Claim | None = None, form: str = "comparators", posed: Localised | None = None
     ) -> None:
         self.graph = graph
         self.claim = claim or Claim()
         self.form = form
-        self._prepared = prepared
+        self._posed = posed
 
     @cached_property
-    def prepared(self) -> Graph:
-        """The graph that the proof is about."""
-        return self._prepared or posed(self.graph, self.claim, self.form)
+    def posed(self) -> Localised:
+        """The graph that the proof is about, on the region of the claim."""
+        return self._posed or posed(self.graph, self.claim, self.form)
 
     @cached_property
     def proofs(self) -> Proofs:
         """The proofs that there are."""
-        return Proofs(self.prepared, self.claim)
+        return Proofs(self.posed.graph, self.claim)
 
     def require_memory(self) -> None:
         """Raise where no proof fits into memory.
@@ -107,10 +108,11 @@ class Prover:
             self.graph.fingerprint.hex(),
             tuple(scalings),
             self.graph.idealisations,
+            hints=self.posed.hints,
         )
 
     def _failure(self) -> NotCertified:
-        if any(isinstance(node, FixedPoint) for node in nodes(self.prepared)):
+        if any(isinstance(node, FixedPoint) for node in nodes(self.posed.graph)):
             return NotCertified(
                 "well-posedness of the implicit layers could not be certified", advice="no bound can be given"
             )

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from lipcert.certificates.certificate import Certificate
 from lipcert.certificates.proof import Proofs
 from lipcert.errors import CertificateRejected, InvalidRequest, NotCertified
-from lipcert.graph.prepare import FORMS, posed
+from lipcert.graph.prepare import FORMS
 from lipcert.graph.selection import Selection
 from lipcert.norms import Norm
+from lipcert.ranges import posed
 
 if TYPE_CHECKING:
     from lipcert.graph.nodes import Graph
@@ -85,7 +86,7 @@ def verify(certificate: Certificate | str | Path, graph: Graph) -> Verdict:
     try:
         # the labels are read anew, for this network
         outputs = Selection.parse(c.outputs, graph.output_size) if c.outputs else Selection()
-        proofs = Proofs(posed(graph, replace(c.claim, outputs=outputs), c.form), c.claim)
+        proofs = Proofs(posed(graph, replace(c.claim, outputs=outputs), c.form, c.hints).graph, c.claim)
     except InvalidRequest as error:
         raise reject(str(error)) from None
     if len(proofs.cases) != len(c.scalings):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from lipcert.arrays import IntArray
     from lipcert.graph.nodes import Graph
+    from lipcert.regions import Region
 
 
 ALL = Selection()
@@ -67,6 +68,10 @@ class Claim:
         largest, whatever is asked for.
     outputs
         The functionals of the output; all outputs together by default.
+    region
+        Where x and x′ lie; None for the whole space.
+    anchored
+        Whether x′ is the centre of the region.
 
     Examples
     --------
@@ -78,11 +83,25 @@ class Claim:
     norm: Norm = Norm.L2
     output_norm: Norm = Norm.L2
     outputs: Selection = ALL
+    region: Region | None = None
+    anchored: bool = False
 
     @classmethod
-    def about(cls, norm: Norm, output_norm: Norm, outputs: Selection) -> Claim:
+    def about(
+        cls,
+        norm: Norm,
+        output_norm: Norm,
+        outputs: Selection,
+        region: Region | None = None,
+        anchored: bool = False,
+    ) -> Claim:
         """The claim about these outputs, one by one where some are selected."""
-        return cls(norm, output_norm if outputs.joint else Norm.LINF, outputs)
+        return cls(norm, output_norm if outputs.joint else Norm.LINF, outputs, region, anchored)
+
+    @property
+    def place(self) -> str:
+        """Where it holds, in words."""
+        return place(self.region, self.anchored)
 
     @property
     def euclidean(self) -> bool:
@@ -114,3 +133,10 @@ class Claim:
     def _each(size: int, alone: bool) -> Iterator[IntArray]:
         everything = np.arange(size)
         return iter(everything[:, None]) if alone else iter([everything])
+
+
+def place(region: Region | None, anchored: bool = False) -> str:
+    """Where a claim holds, in words."""
+    if region is None:
+        return "global"
+    return region.describe() + (", from its centre" if anchored else "")

@@ -6,7 +6,7 @@ centre. Constants are left out. Everything behind, from the elimination to the p
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,20 +16,57 @@ from lipcert.activations.record import Pointwise
 from lipcert.errors import InvalidRequest
 from lipcert.graph.linear_maps import Diagonal, Index, Sparse
 from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, GraphBuilder, Input, moved
+from lipcert.graph.prepare import posed as prepared
 from lipcert.graph.sizes import activations
+from lipcert.ranges.hints import NONE, Hint, Hints
 from lipcert.ranges.propagate import Ranges, ranges, through
 from lipcert.regions import everywhere
 from lipcert.rounding import Interval
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array, BoolArray, IntArray
+    from lipcert.graph.claim import Claim
     from lipcert.regions import Region
 
 # slopes that differ by less than this part are one slope with a radius
 _ONE_SLOPE = 2.0**-34
 
 
-def localise(graph: Graph, region: Region | None, *, anchored: bool = False) -> Graph:
+@dataclass(frozen=True, eq=False)
+class Localised:
+    """A network on a region.
+
+    Attributes
+    ----------
+    graph
+        The network there.
+    hints
+        With them it comes out the same elsewhere.
+    layers
+        For each layer of scalar activations what became of it.
+    """
+
+    graph: Graph
+    hints: Hints = NONE
+    layers: tuple[LayerOnRegion, ...] = ()
+
+    @property
+    def decided(self) -> int:
+        """How many neurons are linear on the region."""
+        return sum(layer.decided for layer in self.layers)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerOnRegion:
+    """A layer of scalar activations on a region: its neurons, how many are linear there, and the widths of its ranges."""
+
+    name: str
+    neurons: int
+    decided: int
+    widths: Array
+
+
+def localise(graph: Graph, region: Region | None, *, anchored: bool = False, hints: Hints = NONE) -> Localised:
     """The network on a region; the network itself where that is the whole space.
 
     Parameters
@@ -40,6 +77,8 @@ def localise(graph: Graph, region: Region | None, *, anchored: bool = False) -> 
         Where the bound is to hold.
     anchored
         Whether all increments start from the centre of the region.
+    hints
+        As of an earlier result.
 
     Raises
     ------
@@ -51,25 +90,33 @@ def localise(graph: Graph, region: Region | None, *, anchored: bool = False) -> 
     >>> from lipcert.graph import build as nn
     >>> from lipcert.regions import Box
     >>> graph = nn.sequential(nn.linear([[1.0], [1.0]], [5.0, 0.0]), nn.relu())
-    >>> [node.blocks for _, node in localise(graph, Box(-1.0, 1.0)).walk() if isinstance(node, Activation)]
-    [1]
+    >>> found = localise(graph, Box(-1.0, 1.0))
+    >>> found.decided, [node.blocks for _, node in found.graph.walk() if isinstance(node, Activation)]
+    (1, [1])
     """
     if region is None or (region.is_everywhere and not anchored):
         if not any(node.needs_range for node in activations(graph)):
-            return graph
+            return Localised(graph)
         region = everywhere()
     region = region.fitted(graph.input_size)
     scalar = moduli(graph)
-    on = ranges(scalar, region)
+    on = ranges(scalar, region, hints)
     around = None
     if anchored:
         if region.centre is None:
             raise InvalidRequest(
-                "a box has no centre, so no bound can start from it", advice="give a centre and a radius"
+                "a box has no centre that a bound could start from", advice="give a centre and a radius"
             )
         around = through(scalar, [Interval.point(region.centre)])
     box = region.interval()
-    return _Localised(scalar, [box.low < box.high]).graph(scalar, on, around)
+    made = _Localised(scalar, [box.low < box.high], hints)
+    found = made.graph(scalar, on, around)
+    return Localised(found, made.found(), tuple(made.layers))
+
+
+def posed(graph: Graph, claim: Claim, form: str, hints: Hints = NONE) -> Localised:
+    """The graph of a claim's functionals in the form that is bounded, on its region: what certificates are about."""
+    return localise(prepared(graph, claim, form), claim.region, anchored=claim.anchored, hints=hints)
 
 
 def moduli(graph: Graph) -> Graph:
@@ -130,9 +177,17 @@ class _Localised:
         For each input of the network which numbers can change.
     """
 
-    def __init__(self, graph: Graph, moving: list[BoolArray]) -> None:
+    def __init__(self, graph: Graph, moving: list[BoolArray], hints: Hints) -> None:
         self.builder = GraphBuilder()
         self.moving = dict(zip(graph.inputs, moving, strict=True))
+        self.given = hints
+        self.used: dict[int, Hint] = {}
+        self.cells: dict[int, Hints] = {}
+        self.layers: list[LayerOnRegion] = []
+
+    def found(self) -> Hints:
+        """The hints that lead to the same network."""
+        return Hints(self.used, self.cells)
 
     def graph(self, graph: Graph, on: Ranges, around: Ranges | None) -> Graph:
         """The graph, with the ranges of its nodes and, where it is anchored, of their values at the centre."""
@@ -152,33 +207,47 @@ class _Localised:
                 case Affine():
                     place[position] = builder.affine(parents, node.maps, None, node.name)
                 case Activation():
-                    centre = None if around is None else around[node.parent]
-                    place[position] = self._activation(replace(node, parent=parents[0]), on[node.parent], centre)
+                    place[position] = self._activation(
+                        replace(node, parent=parents[0]), self._hint(position, node, on, around)
+                    )
                 case FixedPoint():
                     # that a solution is the only one is a statement on any two points
                     everything = [np.ones(node.cell.nodes[i].size, dtype=bool) for i in node.cell.inputs]
-                    cell = _Localised(node.cell, everything).graph(node.cell, on.cells[position], None)
+                    inner = _Localised(node.cell, everything, self.given.cells.get(position, NONE))
+                    cell = inner.graph(node.cell, on.cells[position], None)
+                    self.cells[position] = inner.found()
+                    self.layers += inner.layers
                     place[position] = builder.add(moved(replace(node, cell=cell), parents))
         return replace(graph, nodes=tuple(builder.nodes), inputs=tuple(inputs), output=place[graph.output])
 
-    def _activation(self, node: Activation, on: Interval, around: Interval | None) -> int:
+    def _hint(self, position: int, node: Activation, on: Ranges, around: Ranges | None) -> Hint:
+        """The range of an activation, and where it is at the centre, a point of its range."""
+        given = self.given.of.get(position, Hint())
+        centre = None if around is None else given.centre(around[node.parent])
+        used = Hint(on[node.parent], centre, given.lines(node.size))
+        self.used[position] = used
+        return used
+
+    def _activation(self, node: Activation, hint: Hint) -> int:
         builder = self.builder
+        node = replace(node, on=hint.on, around=hint.around)
         if not isinstance(node.record, Pointwise):
-            return builder.add(replace(node, on=on, around=around))
-        form = node.record.normal_form(1, node.parameters, on, around)
-        n = node.size
+            return builder.add(node)
+        form, n, on = node.normal_form, node.size, hint.on
+        assert on is not None
         K = np.broadcast_to(form.K[:, 0, 0], n)
         P = np.broadcast_to(form.P[:, 0, 0], n) if form.groups else np.zeros(n)
         linear = _ONE_SLOPE * np.abs(K) >= P
+        self.layers.append(LayerOnRegion(node.name, n, int(linear.sum()), on.high - on.low))
         if not linear.any():
-            return builder.add(replace(node, on=on, around=around))
+            return builder.add(node)
         radii = np.where(linear, P, 0.0)
         known = Diagonal(np.where(linear, K, 0.0), radii if radii.any() else None)
         if linear.all():
             return builder.affine([node.parent], [known], name=node.name)
         left = np.flatnonzero(~linear).astype(np.int64)
         z = builder.affine([node.parent], [Index(left, n)])
-        rest = builder.add(_some(replace(node, parent=z, on=on, around=around), left))
+        rest = builder.add(_some(replace(node, parent=z), left))
         back = np.full(n, -1)
         back[left] = np.arange(left.size)
         if not (known.entries.any() or radii.any()):

@@ -11,11 +11,12 @@ from lipcert.activations.record import Pointwise
 from lipcert.errors import InvalidRequest
 from lipcert.graph.linear_maps import Index
 from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, Input, Node
-from lipcert.ranges.linear import Lines, Slopes, refine
+from lipcert.ranges.hints import NONE, Hint, Hints
+from lipcert.ranges.linear import Lines, refine
 from lipcert.rounding import FLOOR, TINY, Interval, down, gamma, up
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from lipcert.arrays import Array, IntArray
     from lipcert.graph.linear_maps import LinearMap
@@ -50,20 +51,7 @@ class Ranges:
         return Ranges(of, cells)
 
 
-@dataclass(frozen=True, eq=False)
-class Hints:
-    """What narrows ranges and that anybody may propose: nothing in them has to be right.
-
-    Attributes
-    ----------
-    slopes
-        By the position of an activation in the network that `localise` bounds, the slopes of its lines below and above.
-    """
-
-    slopes: Mapping[int, Slopes] = field(default_factory=dict)
-
-
-def ranges(graph: Graph, region: Region, hints: Hints | None = None) -> Ranges:
+def ranges(graph: Graph, region: Region, hints: Hints = NONE) -> Ranges:
     """Ranges of all signals, by intervals forward and linear bounds backward.
 
     Parameters
@@ -73,7 +61,7 @@ def ranges(graph: Graph, region: Region, hints: Hints | None = None) -> Ranges:
     region
         Where its input lies.
     hints
-        What somebody proposes for narrower ones.
+        Ranges and slopes of lines that somebody proposes: ranges are proven, or widened until they hold.
 
     Examples
     --------
@@ -89,22 +77,25 @@ def ranges(graph: Graph, region: Region, hints: Hints | None = None) -> Ranges:
     region = region.fitted(graph.input_size)
     found = Ranges({graph.inputs[0]: region.interval()})
     lines: dict[int, Lines] = {}
-    given = {} if hints is None else hints.slopes
     for position, node in graph.walk():
-        if isinstance(node, Activation) and isinstance(node.record, Pointwise):
-            rows = _open(node, found[node.parent])
-            if rows.size and not _is_exact(graph, node.parent, region):
-                found.of[node.parent] = refine(graph, region, node.parent, rows, found.of, lines)
-            on = found[node.parent]
-            lines[position] = Lines.of(node, on, given.get(position))
-        _step(found, position, node)
+        hint = hints.of.get(position, Hint())
+        if isinstance(node, Activation):
+            parent = node.parent
+            rows = _open(node, found[parent])
+            if rows.size and not _is_exact(graph, parent, region):
+                found.of[parent] = refine(graph, region, parent, rows, found.of, lines)
+            found.of[parent] = hint.range(found[parent])
+            if isinstance(node.record, Pointwise):
+                lines[position] = Lines.of(node, found[parent], hint.lines(node.size))
+        _step(found, position, node, hints)
     return found
 
 
 def _open(node: Activation, on: Interval) -> IntArray:
-    """The neurons with more than one possible slope, of bounded range or not."""
+    """The neurons with more than one possible slope."""
     record = node.record
-    assert isinstance(record, Pointwise)
+    if not isinstance(record, Pointwise):
+        return np.arange(on.size)
     slopes = record.slopes_on(node.parameters, on)
     return np.flatnonzero(slopes.low < slopes.high).astype(np.int64)
 
@@ -117,15 +108,15 @@ def _is_exact(graph: Graph, position: int, region: Region) -> bool:
     return isinstance(node, Input) or (isinstance(node, Affine) and node.parents == graph.inputs)
 
 
-def through(graph: Graph, inputs: Sequence[Interval]) -> Ranges:
+def through(graph: Graph, inputs: Sequence[Interval], hints: Hints = NONE) -> Ranges:
     """Ranges of all signals from a range of each input, by intervals."""
     found = Ranges(dict(zip(graph.inputs, inputs, strict=True)))
     for position, node in graph.walk():
-        _step(found, position, node)
+        _step(found, position, node, hints)
     return found
 
 
-def _step(found: Ranges, position: int, node: Node) -> None:
+def _step(found: Ranges, position: int, node: Node, hints: Hints = NONE) -> None:
     """The range of a node from those of its parents."""
     match node:
         case Input():
@@ -135,8 +126,13 @@ def _step(found: Ranges, position: int, node: Node) -> None:
         case Activation():
             found.of[position] = node.record.image(node.block, node.parameters, found[node.parent])
         case FixedPoint():
-            found.cells[position] = solution(node, [found[p] for p in node.parents])
-            found.of[position] = found.cells[position][node.cell.output]
+            cell = solution(node, [found[p] for p in node.parents])
+            given = hints.cells.get(position, NONE)
+            for at, inner in node.cell.walk():
+                if isinstance(inner, Activation):
+                    cell.of[inner.parent] = given.of.get(at, Hint()).range(cell[inner.parent])
+            found.cells[position] = cell
+            found.of[position] = cell[node.cell.output]
 
 
 def affine(node: Affine, parents: Sequence[Interval]) -> Interval:

@@ -7,6 +7,8 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from lipcert.bounds.types import scope
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -36,7 +38,7 @@ def verdict(result: Verdict, certificate: str, model: str) -> dict[str, Any]:
         "norm": str(claim.norm),
         "output_norm": str(claim.output_norm),
         "outputs": list(claim.outputs),
-        "scope": "global",
+        "scope": scope(claim.claim.region, claim.claim.anchored),
         "upper": result.value,
         "well_posed": result.well_posed,
         "idealisations": list(claim.idealisations),

@@ -11,6 +11,7 @@ from lipcert.figures import downward, duration, upward
 from lipcert.sdp.outcome import Status
 
 if TYPE_CHECKING:
+    from lipcert.arrays import Array
     from lipcert.bounds.compare import Comparison
     from lipcert.bounds.methods import Method
     from lipcert.bounds.robustness import Robustness
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from lipcert.certificates import Certificate, Verdict
     from lipcert.graph.summary import Summary
     from lipcert.sdp.solvers import Availability
+
+_SHOWN = 4
+"""Numbers of a point that are shown."""
 
 
 _ANSWERS = {
@@ -54,6 +58,11 @@ def bound(result: Bound, certificate: str | None = None, report: str | None = No
     ]
     if result.lower is not None:
         rows.append(("lower bound", downward(result.lower)))
+    if result.region is not None:
+        neurons = sum(layer.neurons for layer in result.layers)
+        rows.append(("decided", f"{result.decided} of {neurons} neurons are linear there"))
+        if result.witness is not None and result.witness.witness is not None:
+            rows.append(("attained at", _point(result.witness.witness.point)))
     if result.ratio is not None:
         rows.append(("upper / lower", upward(result.ratio, 5)))
     if result.product is not None:
@@ -74,13 +83,19 @@ def bound(result: Bound, certificate: str | None = None, report: str | None = No
     return "\n".join(lines)
 
 
+def _point(x: Array) -> str:
+    """The first numbers of a point."""
+    shown = ", ".join(f"{v:.6g}" for v in x[:_SHOWN].tolist())
+    return f"({shown}{f', … {x.size - _SHOWN} more' if x.size > _SHOWN else ''})"
+
+
 def verdict(result: Verdict, certificate: str) -> str:
     """The claim of a certificate that was found valid."""
     claim = result.certificate
     what = f"the largest of {', '.join(claim.outputs)}" if claim.outputs else "all outputs together"
     rows = [
         ("valid", certificate),
-        ("proven bound", f"{upward(result.value)}   {_norms(claim, claim.outputs)}, {what}, global"),
+        ("proven bound", f"{upward(result.value)}   {_norms(claim, claim.outputs)}, {what}, {claim.claim.place}"),
     ]
     return "\n".join(columns(rows) + _listed("idealisations", claim.idealisations))
 

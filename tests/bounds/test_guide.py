@@ -18,11 +18,14 @@ from lipcert.graph.evaluate import forward
 from lipcert.graph.nodes import Graph
 from lipcert.graph.prepare import prepare
 from lipcert.norms import Norm
+from lipcert.ranges import Localised
 from lipcert.sdp.outcome import SolverOptions
 
 
 def guided(graph: Graph, norm: Norm = Norm.L2) -> Guide:
-    found = solve_tied(Job(Prepared(prepare(graph)), Claim(norm, Norm.L2), "native", SolverOptions()), Tie.NEURON).guide
+    found = solve_tied(
+        Job(Prepared(Localised(prepare(graph))), Claim(norm, Norm.L2), "native", SolverOptions()), Tie.NEURON
+    ).guide
     assert found is not None
     return found
 
@@ -47,7 +50,7 @@ def test_shapes_and_ranges(norm: Norm) -> None:
 
 def test_a_group_of_several_channels_has_no_gain() -> None:
     graph, _, _ = network(nn.group_sort(4))
-    job = Job(Prepared(prepare(graph, "blocks")), Claim(), "native", SolverOptions())
+    job = Job(Prepared(Localised(prepare(graph, "blocks"))), Claim(), "native", SolverOptions())
     guide = solve_tied(job, Tie.NEURON).guide
     assert guide is not None
     assert np.isnan(guide.gains).all()

@@ -18,6 +18,7 @@ from lipcert.graph import build as nn
 from lipcert.graph.claim import Claim
 from lipcert.graph.evaluate import forward
 from lipcert.graph.prepare import FORMS, prepare
+from lipcert.ranges import Localised
 from lipcert.sdp.outcome import SolverOptions
 
 PUBLISHED = ("lipsdp-nsr", "lipsdp-nsr-full", "lipsdp-rr", "geolip", "eclipse", "eclipse-fast", "liplt")
@@ -41,7 +42,7 @@ def upper(graph, method, **request):
 
 
 def proposed(graph, method, tolerance=1e-8):
-    job = Job(Prepared(prepare(graph, METHODS[method].form)), Claim(), "native", SolverOptions(tolerance))
+    job = Job(Prepared(Localised(prepare(graph, METHODS[method].form))), Claim(), "native", SolverOptions(tolerance))
     return METHODS[method].propose(job)
 
 

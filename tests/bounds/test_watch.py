@@ -20,6 +20,7 @@ from lipcert.errors import NotCertified
 from lipcert.graph import build as nn
 from lipcert.graph.claim import Claim
 from lipcert.graph.nodes import Graph
+from lipcert.ranges import Localised
 from lipcert.sdp.outcome import Progress, SolverOptions, Status
 
 
@@ -64,7 +65,7 @@ class Proof:
 
 
 def proven(value: float, status: Status = Status.INTERRUPTED) -> Proven:
-    job = Job(Prepared(GRAPH), Claim(), "native", SolverOptions())
+    job = Job(Prepared(Localised(GRAPH)), Claim(), "native", SolverOptions())
     return Proven(Proposal((), "neuron", "native", status, None, 1), None, value, job)
 
 

@@ -22,6 +22,7 @@ from lipcert.graph.claim import Claim
 from lipcert.graph.linear_maps import Diagonal
 from lipcert.graph.nodes import Graph, GraphBuilder
 from lipcert.graph.prepare import prepare
+from lipcert.ranges import Localised
 from lipcert.sdp.outcome import SolverOptions
 
 ACTIVATIONS = (nn.relu, nn.tanh, lambda: nn.leaky_relu(0.2), lambda: nn.leaky_relu(-0.3), nn.gelu, nn.sigmoid, nn.abs_)
@@ -41,7 +42,7 @@ def residual(rng: np.random.Generator, act: nn.Layer) -> Graph:
 
 
 def proposal(graph: Graph) -> tuple[Multipliers, float]:
-    found = solve_tied(Job(Prepared(prepare(graph)), Claim(), "native", SolverOptions()), Tie.NEURON)
+    found = solve_tied(Job(Prepared(Localised(prepare(graph))), Claim(), "native", SolverOptions()), Tie.NEURON)
     assert found.claim is not None
     return found.cases[0].plain(), found.claim
 
