@@ -12,9 +12,10 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
+from dataclasses import fields
+from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import click
 
@@ -23,6 +24,7 @@ from lipcert.errors import InvalidRequest, LipcertError
 
 if TYPE_CHECKING:
     from lipcert.graph.nodes import Graph
+    from lipcert.samples import Place
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -212,6 +214,29 @@ def norm_options(command: F) -> F:
     return command
 
 
+def region_options(command: F) -> F:
+    """--box, --center and the like, handed on as one `Place`."""
+
+    @wraps(command)
+    def placed(*args: Any, **options: Any) -> Any:
+        from lipcert.samples import Place
+
+        names = [part.name for part in fields(Place)]
+        return command(*args, place=Place(**{name: options.pop(name) for name in names}), **options)
+
+    for option in (
+        click.option("--anchored", is_flag=True, help="Changes start from the centre: ‖f(x) − f(c)‖ ≤ L·‖x − c‖."),
+        click.option("--domain", metavar="FILE|LOW,HIGH", help="Cut the region with a box: 0,1 for images."),
+        click.option("--ball", type=NORMS, help="Norm of the ball.  [default: that of the input]"),
+        click.option("--radius", type=float, metavar="R", help="Radius of the ball around --center."),
+        click.option("--center", metavar="FILE", help="The bound is to hold on a ball around this point, one row."),
+        click.option("--box", metavar="FILE|LOW,HIGH",
+                     help="The bound is to hold on a box: .npz (low, high), .npy or .csv (two rows), or LOW,HIGH."),
+    ):  # fmt: skip
+        placed = option(placed)
+    return cast("F", placed)
+
+
 def effort_options(command: F) -> F:
     """--solver, --tolerance, --time-limit and the like: how hard it is tried."""
     for option in (
@@ -273,6 +298,7 @@ def cli(debug: bool) -> None:
 @cli.command(short_help="Prove an upper bound for a model.")
 @model_argument
 @norm_options
+@region_options
 @solver_options
 @click.option("--certificate", type=FILE, metavar="FILE", help="Write the certificate there, for `lipcert verify`.")
 @click.option("--report", type=FILE, metavar="FILE", help="Write a self-contained HTML page with figures there.")
@@ -317,6 +343,7 @@ def bound(
     as_json: bool,
     log: bool,
     quiet: bool,
+    place: Place,
 ) -> None:
     """Prove an upper bound on the Lipschitz constant of MODEL, an ONNX file.
 
@@ -335,6 +362,7 @@ def bound(
             _require_writable(path)
     graph = _read(model, output, quiet, log)
     samples = None if data is None else read_samples(data, graph.input_size).T
+    region = place.region(graph.input_size, norm)
     silent = as_json or quiet
     if not silent:
         click.echo(text.header(str(model), summarise(graph)))
@@ -357,6 +385,8 @@ def bound(
             jobs=jobs,
             progress=line,
             solver_options=extra,
+            region=region,
+            anchored=place.anchored,
         ).named(str(model), hashlib.sha256(model.read_bytes()).hexdigest())
     written: dict[str, str | None] = {"certificate": None, "report": None}
     if certificate is not None:

@@ -85,6 +85,10 @@ class Box:
         _require_size("the box", self.size, inputs)
         return Box(np.broadcast_to(self.low, inputs), np.broadcast_to(self.high, inputs))
 
+    def cut(self, other: Box) -> Box:
+        """What lies in both."""
+        return Box(np.maximum(self.low, other.low), np.minimum(self.high, other.high))
+
     def hull(self) -> Box:
         """The smallest box around it: itself."""
         return self

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lipcert.errors import InvalidRequest
+from lipcert.regions import Ball, Box
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lipcert.arrays import Array, IntArray
+    from lipcert.regions import Region
 
 FORMATS = ".npy, .npz or .csv"
 
@@ -120,6 +122,93 @@ def whole_labels(values: Any, samples: int, where: str = "") -> IntArray:
             advice="number the classes from 0 in the order of the network's outputs",
         )
     return array.astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A region as people write it down: a file, or LOW,HIGH for every input.
+
+    Attributes
+    ----------
+    box, domain
+        A .npz file with `low` and `high`, a .npy or .csv file of two rows, or 'LOW,HIGH'.
+    center
+        A .npz file with `center`, and perhaps `radius`, or a .npy or .csv file of one row.
+    radius, ball
+        The radius and the norm of the ball.
+    anchored
+        Whether changes start from the centre.
+    """
+
+    box: str | None = None
+    center: str | None = None
+    radius: float | None = None
+    ball: str | None = None
+    domain: str | None = None
+    anchored: bool = False
+
+    def region(self, inputs: int, norm: object) -> Region | None:
+        """The region of a network of so many inputs, with the norm of the ball unless it has its own; None for everywhere.
+
+        Raises
+        ------
+        InvalidRequest
+            If a file cannot be read or the parts do not fit.
+
+        Examples
+        --------
+        >>> Place(box="-1,1").region(3, 2).describe()
+        'on the box [-1, 1]'
+        """
+        if self.box is not None and (self.center is not None or self.radius is not None):
+            raise InvalidRequest("a region is a box or a ball, not both", advice="leave --box or --center out")
+        if self.center is None:
+            if self.radius is not None or self.ball is not None:
+                raise InvalidRequest("a ball needs a centre", advice="give --center FILE with one row of inputs")
+            boxes = [_box(text, inputs) for text in (self.box, self.domain) if text is not None]
+            return boxes[0].cut(boxes[-1]) if boxes else None
+        centre, radius = _centre(Path(self.center), inputs)
+        radius = self.radius if self.radius is not None else radius
+        if radius is None:
+            raise InvalidRequest("a ball needs a radius", advice="give --radius R")
+        within = None if self.domain is None else _box(self.domain, inputs)
+        return Ball(centre, radius, self.ball or norm, within)
+
+
+def _box(text: str, inputs: int) -> Box:
+    """The box of a file or of 'LOW,HIGH'."""
+    ends = text.split(",")
+    if len(ends) == 2 and all(map(_is_number, ends)):
+        return Box(*map(float, ends)).fitted(inputs)
+    path = Path(text)
+    arrays = _table(path).arrays
+    if path.suffix == ".npz":
+        if not {"low", "high"} <= arrays.keys():
+            raise InvalidRequest(
+                f"it holds {', '.join(arrays)}, no low and high", where=text, advice="a ball is given by --center"
+            )
+        return Box(arrays["low"].reshape(-1), arrays["high"].reshape(-1)).fitted(inputs)
+    rows = arrays[""]
+    if len(rows) != 2:
+        raise InvalidRequest(f"it holds {len(rows)} rows", where=text, advice="give the low ends and the high ends")
+    return Box(rows[0].reshape(-1), rows[1].reshape(-1)).fitted(inputs)
+
+
+def _centre(path: Path, inputs: int) -> tuple[Array, float | None]:
+    """The centre of a ball and, where the file holds it, its radius."""
+    arrays = _table(path).arrays
+    name = next((name for name in ("center", "centre", "") if name in arrays), None)
+    if name is None:
+        raise InvalidRequest(
+            f"it holds {', '.join(arrays)}, no center", where=str(path), advice="a box is given by --box"
+        )
+    centre = arrays[name].reshape(-1)
+    if centre.size != inputs:
+        raise InvalidRequest(
+            f"the centre has {centre.size} numbers, the network {inputs} inputs", where=str(path), advice="give one row"
+        )
+    radius = arrays.get("radius")
+    return centre, None if radius is None else float(radius.reshape(-1)[0])
 
 
 @dataclass(frozen=True, eq=False)

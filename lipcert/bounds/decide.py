@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lipcert.bounds.api import bound
+from lipcert.bounds.inside import lower_inside
 from lipcert.bounds.lower import LowerBound, lower_bound
 from lipcert.errors import InvalidRequest, NotCertified
 from lipcert.graph.nodes import FixedPoint
@@ -92,12 +93,12 @@ def _witness(graph: Graph, settings: dict[str, Any], tell: Callable[[Progress], 
     norm = Norm.parse(settings.get("norm", 2))
     output_norm = Norm.parse(settings.get("output_norm") or norm)
     selection = Selection.parse(settings.get("outputs", "all"), graph.output_size)
-    return lower_bound(
-        selection.apply(graph),
-        norm,
-        output_norm if selection.joint else Norm.LINF,
-        data=settings.get("data"),
-        time_limit=min(FIRST_SEARCH, settings.get("lower_seconds") or FIRST_SEARCH),
-        seed=settings.get("seed", 0),
-        progress=tell,
-    )
+    target = selection.apply(graph)
+    norms = norm, output_norm if selection.joint else Norm.LINF
+    seconds = min(FIRST_SEARCH, settings.get("lower_seconds") or FIRST_SEARCH)
+    seed = settings.get("seed", 0)
+    region = settings.get("region")
+    if region is not None:
+        anchored = settings.get("anchored", False)
+        return lower_inside(target, *norms, region, anchored=anchored, time_limit=seconds, seed=seed, progress=tell)
+    return lower_bound(target, *norms, data=settings.get("data"), time_limit=seconds, seed=seed, progress=tell)

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from networks import network, region_of
+from regional import network, region_of
 
 from lipcert.activations.table import GLOBAL
 from lipcert.graph import build as nn

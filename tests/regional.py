@@ -9,7 +9,7 @@ import numpy as np
 
 from lipcert.regions import Ball, Box, Region
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "properties"))
+sys.path.insert(0, str(Path(__file__).parent / "properties"))
 from test_random_graphs import network
 
 __all__ = ["network", "region_of"]
