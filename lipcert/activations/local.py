@@ -86,7 +86,8 @@ class Profile:
             shift = np.where(s == 0.0, 0.0, s * self.grid)
             top = np.where(s == 0.0, self.value.high, up(self.value.high - np.where(s == 0.0, 0.0, down(shift))))
             left, right = top[:, :-1], top[:, 1:]
-            rise, fall = up(self.slope.high - s), up(s - self.slope.low)
+            rise = np.where(s == 0.0, self.slope.high, up(self.slope.high - s))
+            fall = np.where(s == 0.0, -self.slope.low, up(s - self.slope.low))
             width = up(self.grid[:, 1:] - self.grid[:, :-1])
             # between two lines that meet: h₀ + (z − g₀) rise and h₁ + (g₁ − z) fall
             bump = width * (rise * (fall / (rise + fall)))

@@ -160,7 +160,7 @@ class Certificate(Shown):
         read = _Reader(where)
         document = read.json(text)
         # version 1 had no regions, and one more field, which could hold one value
-        first = isinstance(document, dict) and document.get("version") == 1
+        first = isinstance(document, dict) and repr(document.get("version")) == "1"
         top = read.fields(document, _TOP | ({} if first else {"hints": dict}), "the certificate")
         version = top["version"]
         if top["format"] != FORMAT:

@@ -55,9 +55,16 @@ def changed(path, value):
 def old(normal_form):
     """The certificate as version 1 had it."""
     document = json.loads(CERTIFICATE.to_json())
+    return json.dumps(as_first(document, normal_form))
+
+
+def as_first(document, normal_form="default"):
+    """What version 1 had instead of regions."""
     document["version"] = 1
     document["network"]["normal_form"] = normal_form
-    return json.dumps(document)
+    document["claim"]["scope"] = "global"
+    del document["claim"]["region"], document["claim"]["increments"], document["hints"]
+    return document
 
 
 def test_certificates_of_version_1_still_hold(tmp_path):
@@ -74,8 +81,7 @@ def test_the_name_of_the_file_does_not_matter(tmp_path, version):
     certificate = replace(CERTIFICATE, idealisations=graph.idealisations)
     document = json.loads(certificate.to_json())
     if version == 1:
-        document["version"] = 1
-        document["network"]["normal_form"] = "default"
+        as_first(document)
         document["idealisations"][0] = f"a, b.onnx, {text}"
     verify(Certificate.from_json(json.dumps(document)), graph)
     document["idealisations"][0] = f"a, b.onnx, {text}!"
@@ -116,7 +122,8 @@ S = CERTIFICATE.scalings[0]
         ('{"format": NaN}', "not valid JSON"),
         (CERTIFICATE.to_json().replace('"tool"', '"version": 1, "tool"'), "not valid JSON"),
         (changed(["claim"], None), "lacks claim"),
-        (changed(["claim", "scope"], None), "lacks scope"),
+        (changed(["claim", "region"], None), "lacks region"),
+        (changed(["hints"], None), "lacks hints"),
         (changed(["surplus"], 1), "unknown field 'surplus'"),
         (changed(["claim", "surplus"], 1), "unknown field 'surplus'"),
         (changed(["scalings", 0, "lam"], "AAAA"), "unknown field 'lam'"),
@@ -135,7 +142,13 @@ S = CERTIFICATE.scalings[0]
         (changed(["version"], True), "wrong type"),
         (changed(["claim", "norm"], "3"), "a norm is not"),
         (changed(["claim", "norm"], 2), "wrong type"),
-        (changed(["claim", "scope"], "local"), "scope 'local'"),
+        (changed(["claim", "scope"], "global"), "unknown field 'scope'"),
+        (changed(["claim", "region"], {"kind": "cube"}), "region cannot be read"),
+        (changed(["claim", "increments"], "nowhere"), "increments 'nowhere'"),
+        (changed(["claim", "increments"], "centre"), "no centre"),
+        (changed(["hints"], {}), "hints cannot be read"),
+        (changed(["hints", "activations"], {"1": {"on_low": "AAAA"}}), "hints cannot be read"),
+        (changed(["hints", "activations"], {"x": {}}), "hints cannot be read"),
         (changed(["claim", "value"], "nan"), "claimed value"),
         (changed(["claim", "value"], "inf"), "claimed value"),
         (changed(["claim", "value"], "-0x1p0"), "claimed value"),
