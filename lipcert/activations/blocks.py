@@ -9,7 +9,7 @@ import numpy as np
 
 from lipcert.activations import balls
 from lipcert.activations.record import ActivationRecord, NormalForm, Parameters
-from lipcert.activations.sorting import Maximum, helmert, mean_matrix, mean_slope, normal_form
+from lipcert.activations.sorting import Maximum, helmert, mean_slope, normal_form
 from lipcert.rounding import UNIT, Interval, down, gamma, up
 
 if TYPE_CHECKING:
@@ -130,10 +130,9 @@ class Softmax(ActivationRecord):
     def normal_form(
         self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
     ) -> NormalForm:
-        mean, radius = mean_matrix(block, block)
+        centring, radius = _centring(block)
         B, B_radius = helmert(block)
-        centring = np.eye(block) - mean
-        return normal_form(0.25 * centring, 0.25 * (radius + np.spacing(1.0)), 0.25 * B, 0.25 * B_radius, block)
+        return normal_form(0.25 * centring, 0.25 * radius, 0.25 * B, 0.25 * B_radius, block)
 
     def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
         return _shares(on, block).reaching(0.0, 1.0)
@@ -176,9 +175,8 @@ class LogSoftmax(ActivationRecord):
     def normal_form(
         self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
     ) -> NormalForm:
-        mean, radius = mean_matrix(block, block)
         P = np.full((block, min(block - 1, 1)), -mean_slope(block))
-        return normal_form(np.eye(block) - mean, radius + np.spacing(1.0), P, None, block)
+        return normal_form(*_centring(block), P, None, block)
 
     def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
         return _shares(on, block, logarithm=True).reaching(-np.inf, 0.0)
@@ -328,6 +326,12 @@ def _shares(on: Interval, block: int, *, logarithm: bool = False) -> Interval:
     mid, rad = np.array(ends).T.reshape(2, 2, on.size)
     with np.errstate(invalid="ignore"):
         return Interval(down(down(mid[0]) - up(rad[0])), up(up(mid[1]) + up(rad[1])))
+
+
+def _centring(k: int) -> tuple[Array, Array]:
+    """I − 11ᵀ/k, and an entrywise bound on its rounding errors: half a unit in the last place of 1/k, and of 1 − 1/k."""
+    centring = np.eye(k) - 1.0 / k
+    return centring, np.spacing(np.abs(centring))
 
 
 def _counted(blocks: int, what: str) -> str:

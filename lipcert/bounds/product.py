@@ -159,10 +159,7 @@ def norm_product(graph: Graph) -> NormProduct | None:
         else:
             norms[position] = tuple(norm_upper(a) for a in node.maps)
             branches = [_times(a, increments[p]) for a, p in zip(norms[position], node.parents, strict=True)]
-            if len(branches) > 1 and _disjoint_rows(node):
-                increments[position] = math.hypot(*branches) * _UP ** len(branches)
-            else:
-                increments[position] = sum(branches) * _UP ** len(branches)
+            increments[position] = _together(branches, len(branches) > 1 and _disjoint_rows(node))
             composed = _composed_norm(graph, node)
             if composed is not None:
                 norm, start = composed
@@ -184,6 +181,11 @@ def _row_norms(x: Enclosure) -> Array:
 def _times(a: float, b: float) -> float:
     """a·b for nonnegative numbers, rounded up whether it underflows or not."""
     return 0.0 if a == 0.0 or b == 0.0 else max(float(a * b * _UP), _LEAST)
+
+
+def _together(branches: list[float], disjoint: bool) -> float:
+    """The sum of the branches, or the root of the sum of their squares, rounded up."""
+    return (math.hypot(*branches) if disjoint else sum(branches)) * _UP ** len(branches)
 
 
 def _composed_norm(graph: Graph, node: Affine) -> tuple[float, int] | None:

@@ -48,7 +48,8 @@ _PRECISIONS = (64, 128, 256)
 _CHUNK = 64
 _BALLS = 2**22
 """Samples that are evaluated together: so many, or so few that no signal has more entries than this."""
-_SQRT2 = float(np.nextafter(np.sqrt(2.0), np.inf))
+_SQRT2 = 1.4142135623730951
+"""√2, rounded up."""
 
 
 @dataclass(frozen=True)

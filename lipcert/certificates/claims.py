@@ -44,7 +44,7 @@ class Scaling:
         if self.n is not None:
             value *= _norm_up(self.n)
         # the product may underflow
-        return max(float(np.nextafter(value * (1.0 + 4.0 * UNIT), np.inf)), LEAST)
+        return max(value * (1.0 + 4.0 * UNIT), LEAST)
 
 
 def stacked(system: Interconnection[Enclosure], case: Case) -> Enclosure:

@@ -51,15 +51,14 @@ def _is_contraction(b: Enclosure) -> bool:
     spread = 0.0 if b.rad is None else norm_bound(b.rad)
     if not spread < 0.5:
         return False
-    # τ² rounded down: three roundings
-    target = (1.0 - spread) ** 2 * (1.0 - 8.0 * UNIT)
+    target = _target(spread)
     error = _gram_error(mid)
     shifted = smaller_gram(mid)
     np.negative(shifted, out=shifted)
     n = shifted.shape[0]
     diagonal = np.diag_indices(n)
     room = cholesky_room(n, float(np.abs(target + shifted[diagonal]).sum()))
-    shifted[diagonal] += target - (error + room) * (1.0 + 4.0 * UNIT)
+    shifted[diagonal] += target - (error + room)
     # some libraries let NaN pass as a pivot
     if not np.isfinite(shifted).all():
         return False
@@ -109,6 +108,11 @@ def _product(a: Array) -> Array:
     return np.asarray(blas.dsyrk(1.0, a.T, trans=True, lower=True))
 
 
+def _target(spread: float) -> float:
+    """τ² = (1 − δ)², rounded down: three roundings."""
+    return (1.0 - spread) ** 2 * (1.0 - 8.0 * UNIT)
+
+
 def loss(b: Enclosure) -> float:
     """By how much ‖B̂‖² has to be below one for `is_contraction`, about; no proof rests on it."""
     spread = 0.0 if b.rad is None else norm_bound(b.rad)
@@ -118,13 +122,13 @@ def loss(b: Enclosure) -> float:
 
 def _gram_error(mid: Array) -> float:
     """A bound on the norm of the error of the computed smaller Gram matrix."""
-    return gamma(max(mid.shape) + 2) * norm_bound(np.abs(mid)) ** 2 * (1.0 + 16.0 * UNIT) + TINY
+    return gamma(max(mid.shape) + 2) * norm_bound(np.abs(mid)) ** 2 + TINY
 
 
 def cholesky_room(n: int, trace: float) -> float:
     """Room for the errors of Cholesky and for rounding the trace, the shift, and the diagonal (entries up to one)."""
     g = gamma(n + 8)
-    return g / (1.0 - g) * trace * (1.0 + 2.0 * n * UNIT) + 4.0 * UNIT + TINY
+    return g / (1.0 - g) * trace * (1.0 + 2.0 * n * UNIT) + 4.0 * UNIT
 
 
 def norm_bound(nonnegative: Array) -> float:

@@ -18,7 +18,7 @@ import numpy as np
 from lipcert.constraints.interconnection import FloatArithmetic, apply_blocks
 from lipcert.errors import NotCertified
 from lipcert.graph.linear_maps import Index
-from lipcert.rounding import FLOOR, TINY, gamma
+from lipcert.rounding import FLOOR, TINY, UNIT, gamma
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array
@@ -169,20 +169,28 @@ class EnclosureArithmetic:
             ) from None
         product = self.product(inverse, system)
         defect = self.add(eye, Enclosure(-product.mid, product.rad))
-        row = (np.abs(defect.mid) + defect.radius()).sum(axis=1) * inflation(n)
-        largest = float(row.max(initial=0.0))
-        if not largest < 1.0:
-            raise NotCertified(
-                "I − DK of an implicit layer could not be proven invertible",
-                advice="no Lipschitz bound exists without a well-posed layer",
-            )
         x = inverse.mid @ b.mid
         image = self.product(system, Enclosure(x))
         residual = self.add(b, Enclosure(-image.mid, image.rad))
         error = self.product(inverse, residual)
-        e = np.abs(error.mid) + error.radius()
-        rad = e + np.outer(row / (1.0 - largest), e.max(axis=0, initial=0.0))
-        return Enclosure(x, _outward(rad, 8))
+        rad = _distance(defect, error)
+        if rad is None:
+            raise NotCertified(
+                "I − DK of an implicit layer could not be proven invertible",
+                advice="no Lipschitz bound exists without a well-posed layer",
+            )
+        return Enclosure(x, rad)
+
+
+def _distance(defect: Enclosure, error: Enclosure) -> Array | None:
+    """A bound on |X − X̃| from G and C E (`solve`), or None where ‖|G|‖_∞ < 1 is not shown."""
+    row = (np.abs(defect.mid) + defect.radius()).sum(axis=1) * inflation(defect.mid.shape[1])
+    largest = float(row.max(initial=0.0))
+    if not largest < 1.0:
+        return None
+    e = np.abs(error.mid) + error.radius()
+    # 1 − g loses digits where g is near one: it is rounded down
+    return _outward(e + np.outer(row / ((1.0 - largest) * (1.0 - 4.0 * UNIT)), e.max(axis=0, initial=0.0)), 8)
 
 
 def _spread(x: Enclosure, k: int) -> Array:
