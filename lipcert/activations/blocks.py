@@ -97,7 +97,7 @@ class Householder(ActivationRecord):
         rounding = (block + 8) * (1.0 + np.linalg.norm(u, axis=1) * np.linalg.norm(c, axis=1)) * UNIT
         bound = (norm + 8.0 * rounding).max()
         # NaN after an overflow says nothing, and max would drop it
-        return float(max(1.0, bound)) if np.isfinite(bound) else np.inf
+        return float(bound) if np.isfinite(bound) else np.inf
 
     def describe(self, blocks: int, block: int) -> str:
         return f"{blocks} Householder reflection{'s' * (blocks != 1)} of {block}"

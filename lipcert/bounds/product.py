@@ -60,7 +60,7 @@ class NormProduct:
         factor = self._factor(claim)
         if claim.output_norm is Norm.L1:
             factor *= np.sqrt(self.graph.output_size) * _UP
-        return self.value if factor == 1.0 else _times(self.value, factor)
+        return float(self.value * factor)
 
     def of_each(self, claim: Claim) -> list[float]:
         """The norm product of each output by itself."""

@@ -101,6 +101,10 @@ class Layer:
     K: Array
     P: Array
 
+    def steepest(self) -> float:
+        """The largest (|K| + P)², rounded up."""
+        return float((np.abs(self.K) + self.P).max()) ** 2 * (1.0 + 4.0 * UNIT)
+
 
 @dataclass(frozen=True, eq=False)
 class BlockSystem:
@@ -245,7 +249,7 @@ class BlockSystem:
             square = (layer.K - layer.P) * (layer.K + layer.P)
             if not square.any():
                 continue
-            largest = float((np.abs(layer.K) + layer.P).max()) ** 2 * (1.0 + 4.0 * UNIT)
+            largest = layer.steepest()
             rounding = gamma(square.size + 16)
             for i, j in ((i, j) for i in Z for j in Z if i >= j):
                 _add(M, i, j, sp.csr_array(Z[i].mid.T @ sp.csr_array(Z[j].mid.multiply(square[:, None]))))
@@ -256,8 +260,9 @@ class BlockSystem:
                     peak += largest * a * a
         # what is added up in one block: a rounding for each addend
         error += gamma(2 * len(self.layers)) * sum(_norm(part) for part in M.values())
-        room = cholesky_room(sum(sizes), trace * (1.0 + 1e-9)) + 16.0 * UNIT * peak
-        return sizes, M, float((error + room) * (1.0 + 1e-9) + TINY)
+        room = cholesky_room(sum(sizes), trace) + 16.0 * UNIT * peak
+        # all of it is sums and products of positive numbers, which are rounded here once
+        return sizes, M, float((error + room) * (1.0 + 1e-9))
 
 
 def prove_by_blocks(system: BlockSystem, proposal: Multipliers) -> Scaling | None:

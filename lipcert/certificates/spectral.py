@@ -118,9 +118,10 @@ def _dense(matrix: Array) -> float:
 
 def _from_gram(product: Array, cheap: float, a: LinearMap) -> float:
     """√‖G‖ for the Gram matrix G, whose rounding is bounded by γ_k ‖ |A| ‖²."""
-    error = gamma(max(a.terms, a.adjoint_terms) + 2) * cheap**2 + TINY
+    # six more for the sum and its root: the norm is at most `cheap`
+    error = gamma(max(a.terms, a.adjoint_terms) + 8) * cheap**2 + TINY
     proven = _smallest_proven(product, largest_eigenvalue(product))
-    return cheap if proven is None else min(cheap, float(np.sqrt(proven + error) * (1.0 + 8.0 * UNIT)))
+    return cheap if proven is None else min(cheap, float(np.sqrt(proven + error)))
 
 
 def _smallest_proven(matrix: Array, sigma: float) -> float | None:

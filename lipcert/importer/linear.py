@@ -13,7 +13,6 @@ from lipcert.errors import LipcertError
 from lipcert.graph.linear_maps import Convolution, Dense, Diagonal, Index, LinearMap, Sparse, identity
 from lipcert.graph.nodes import Affine
 from lipcert.importer.registry import Context, Deferred, Tensor, Value, handles
-from lipcert.rounding import UNIT
 
 # entries above which a matrix on many rows is written as a convolution
 _TRIPLETS = 2**20
@@ -105,7 +104,7 @@ def multiply(ctx: Context) -> Value:
         # a quotient by a power of two is exact; any other constant 1/c carries its rounding
         reciprocal = 1.0 / divisor
         exact = np.abs(np.frexp(divisor)[0]) == 0.5
-        return scale(ctx, a, reciprocal, None if exact.all() else np.where(exact, 0.0, 2.0 * UNIT * np.abs(reciprocal)))
+        return scale(ctx, a, reciprocal, None if exact.all() else np.where(exact, 0.0, np.spacing(np.abs(reciprocal))))
     if isinstance(a, np.ndarray) and isinstance(b, Tensor) and ctx.node.op_type == "Mul":
         return scale(ctx, b, weights(ctx, 0))
     return ctx.defer()
@@ -408,7 +407,7 @@ def _divided(ctx: Context, x: Tensor, divisor: Any) -> Tensor:
         return x
     exact = np.abs(np.frexp(d)[0]) == 0.5
     reciprocal = 1.0 / d
-    return scale(ctx, x, reciprocal, None if exact.all() else np.where(exact, 0.0, 2.0 * UNIT * reciprocal))
+    return scale(ctx, x, reciprocal, None if exact.all() else np.where(exact, 0.0, np.spacing(reciprocal)))
 
 
 @handles("GlobalAveragePool")
@@ -476,7 +475,8 @@ def batch_normalization(ctx: Context) -> Tensor:
     if not root.all():
         raise ctx.invalid("it divides by a variance of zero")
     factor = gain / root
-    radii = 4.0 * UNIT * np.abs(factor)
+    # half a unit for the sum under the root, and one for the root, the quotient, and what underflows
+    radii = 2.0 * np.spacing(np.abs(factor))
     shape = (-1, *(1,) * (len(x.shape) - 2)) if len(x.shape) > 1 else (-1,)
     result = scale(ctx, x, factor.reshape(shape), radii.reshape(shape))
     return ctx.shift(result, np.broadcast_to((shift - mean * factor).reshape(shape), x.shape))

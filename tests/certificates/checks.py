@@ -10,7 +10,7 @@ from rational import RationalArithmetic, exact, is_positive_definite, within
 from lipcert.certificates import contraction
 from lipcert.certificates.enclosure import Enclosure, EnclosureArithmetic
 from lipcert.errors import NotCertified
-from lipcert.graph.linear_maps import Dense, Diagonal
+from lipcert.graph.linear_maps import Dense, Diagonal, Index
 
 RATIONAL = RationalArithmetic()
 
@@ -30,20 +30,34 @@ def ball(rng, shape, relative=1e-12):
 
 
 def enclosures_hold(seed: int, ar=None) -> bool:
-    """Whether every operation on random balls contains the exact result for points on their boundary."""
+    """Whether every operation on random balls contains the exact result for points on their boundary.
+
+    Narrow and wide balls: products of two radii count in the latter. Balls around zero have no room but their radius, so
+    that its own rounding counts.
+    """
     ar = EnclosureArithmetic() if ar is None else ar
     rng = np.random.default_rng(seed)
+    relative = rng.choice([1e-12, 0.3])
     k = int(rng.integers(1, 7))
-    x, x_true = ball(rng, (k, 3))
-    y, y_true = ball(rng, (k, 3))
+    x, x_true = ball(rng, (k, 3), relative)
+    y, y_true = ball(rng, (k, 3), relative)
     thin = wide(rng, k, 3)
     a = wide(rng, 4, k)
-    left, left_true = ball(rng, (4, k))
+    left, left_true = ball(rng, (4, k), relative)
     entries = wide(rng, k)
-    radii = np.abs(entries) * 1e-10
+    radii = np.abs(entries) * relative
     spread = Diagonal(entries, radii)
     small = wide(rng, 1, 2, k)
-    small_radius = np.abs(small) * 1e-10
+    small_radius = np.abs(small) * relative
+    zero = np.zeros((k, 3))
+    around, other = np.abs(wide(rng, k, 3)), np.abs(wide(rng, k, 3))
+    place = rng.integers(-1, k, size=4)
+    moved = Index(place, k)
+    # the worst point of a product of balls has equal signs
+    high = Enclosure(np.abs(x.mid), x.rad)
+    high_true = exact(high.mid) + exact(high.rad)
+    positive = np.abs(small)
+    positive_true = exact(positive[0]) + exact(small_radius[0])
     fine = [
         (ar.apply(Dense(a), x), exact(a) * x_true),
         (ar.apply(Dense(a), Enclosure(thin)), exact(a) * exact(thin)),
@@ -55,6 +69,32 @@ def enclosures_hold(seed: int, ar=None) -> bool:
         (ar.blocks(wide(rng, 1, 1, 1), None, Enclosure(np.zeros((0, 3)))), exact(np.zeros((0, 3)))),
         (ar.product(left, x), left_true * x_true),
         (ar.product(Enclosure(left.mid), Enclosure(thin)), exact(left.mid) * exact(thin)),
+        (ar.apply(moved, x), exact(moved.to_dense()) * x_true),
+        (ar.apply(Dense(a), Enclosure(zero, around)), exact(np.abs(a)) * exact(around)),
+        (
+            ar.apply(Diagonal(np.abs(entries), radii), high),
+            exact(np.diag(np.abs(entries) + 0.0)) * high_true + exact(np.diag(radii)) * high_true,
+        ),
+        (ar.add(Enclosure(zero, around), Enclosure(zero, other)), exact(around) + exact(other)),
+        (ar.add(x, Enclosure(thin)), x_true + exact(thin)),
+        (ar.add(Enclosure(thin), x), x_true + exact(thin)),
+        (ar.blocks(positive, small_radius, high), positive_true * high_true),
+        (ar.blocks(small, None, Enclosure(zero, around)), exact(np.abs(small[0])) * exact(around)),
+        (ar.blocks(np.full((1, 1, 1), 0.7), None, Enclosure(thin)), exact(np.eye(k) * 0.7) * exact(thin)),
+        (
+            ar.blocks(np.full((1, 1, 1), 0.5), np.full((1, 1, 1), 0.25), Enclosure(thin)),
+            exact(np.eye(k) * 0.75) * exact(thin),
+        ),
+        (ar.blocks(np.full((1, 1, 1), 0.5), None, x), exact(np.eye(k) * 0.5) * x_true),
+        (
+            ar.blocks(np.full((1, 1, 2), 0.5), None, Enclosure(np.vstack([thin, thin[::-1]]))),
+            exact(np.kron(np.eye(k), [[0.5, 0.5]])) * exact(np.vstack([thin, thin[::-1]])),
+        ),
+        (
+            ar.product(Enclosure(np.abs(left.mid), left.rad), high),
+            (exact(np.abs(left.mid)) + exact(left.rad)) * high_true,
+        ),
+        (ar.product(left, Enclosure(zero, around)), (exact(np.abs(left.mid)) + exact(left.rad)) * exact(around)),
     ]
     return all(within(e.mid, e.rad, truth) for e, truth in fine)
 

@@ -1,0 +1,135 @@
+"""What the norm product, lower bounds and radii round, they round to the safe side: compared with exact numbers."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from lipcert.bounds import product, robustness
+from lipcert.bounds.lower import Witness, proven_ratio
+from lipcert.bounds.product import NormProduct, norm_product
+from lipcert.graph import build as nn
+from lipcert.graph.linear_maps import Dense, Diagonal
+from lipcert.graph.nodes import GraphBuilder
+from lipcert.norms import Norm
+
+NUMBERS = np.random.default_rng(0).random((80, 2))
+
+
+def linear(n, m):
+    return nn.sequential(nn.linear(np.ones((m, n))))
+
+
+# ---- the norm product
+
+
+@pytest.mark.parametrize(("n", "m"), [(3, 5), (7, 2), (10, 10), (6, 1), (1, 6), (784, 11), (13, 1000)])
+def test_conversions_are_rounded_up(n, m):
+    for value in NUMBERS[:, 0]:
+        found = NormProduct(linear(n, m), float(value), np.ones(1), {})
+        for norm, output, square in (
+            (Norm.LINF, Norm.L2, n),
+            (Norm.L2, Norm.L1, m),
+            (Norm.LINF, Norm.L1, n * m),
+        ):
+            assert Fraction(found.conversion(norm, output)) ** 2 >= Fraction(float(value)) ** 2 * square
+
+
+def test_products_are_rounded_up():
+    for a, b in NUMBERS.tolist():
+        assert Fraction(product._times(a, b)) >= Fraction(a) * Fraction(b)
+    assert product._times(1e-200, 1e-200) > 0.0
+    assert product._times(0.0, 1.0) == 0.0
+
+
+@pytest.mark.parametrize("count", [2, 3, 10])
+def test_branches_are_put_together_upward(count):
+    rng = np.random.default_rng(count)
+    for _ in range(80):
+        branches = rng.random(count).tolist()
+        exact = [Fraction(v) for v in branches]
+        assert Fraction(product._together(branches, False)) >= sum(exact)
+        assert Fraction(product._together(branches, True)) ** 2 >= sum(v * v for v in exact)
+
+
+def test_composed_maps_count_their_radii_and_round_up(monkeypatch):
+    builder = GraphBuilder()
+    x = builder.input(2)
+    z = builder.affine([x], [Diagonal(np.ones(2), np.full(2, 0.5))])
+    y = builder.affine([z], [Dense(np.array([[3.0, 4.0]]))])
+    graph = builder.finish(y)
+    assert norm_product(graph).value >= 7.5
+    for a, b in NUMBERS.tolist():
+        monkeypatch.setattr(product, "norm_upper", lambda _, a=a: a)
+        monkeypatch.setattr(product, "norm_bound", lambda _, b=b: b)
+        found = product._composed_norm(graph, graph.nodes[y])
+        assert found is not None
+        assert Fraction(float(found[0])) >= Fraction(a) + Fraction(b)
+
+
+# ---- lower bounds
+
+
+def test_ratios_are_rounded_down():
+    for a, b in NUMBERS.tolist():
+        graph = nn.sequential(nn.linear([[a]]), nn.relu(), nn.linear([[b]]))
+        found = proven_ratio(graph, Norm.LINF, Norm.LINF, Witness(np.ones(1), np.ones(1)))
+        assert Fraction(found) <= Fraction(a) * Fraction(b)
+        assert found >= a * b * (1 - 1e-15)
+
+
+def test_ratios_are_taken_from_the_lower_end():
+    builder = GraphBuilder()
+    x = builder.input(1)
+    graph = builder.finish(builder.affine([x], [Diagonal(np.ones(1), np.full(1, 0.5))]))
+    assert proven_ratio(graph, Norm.L2, Norm.L2, Witness(np.ones(1), np.ones(1))) <= 0.5
+
+
+# ---- radii
+
+
+def test_the_root_of_two_is_rounded_up():
+    assert Fraction(robustness._SQRT2) ** 2 >= 2
+
+
+def test_margins_are_rounded_down():
+    points = NUMBERS[:, :1]
+    for a, b in NUMBERS[:20].tolist():
+        graph = nn.sequential(nn.linear([[a], [b]]))
+        predictions, margins = robustness.proven_margins(graph, points)
+        for x, c, margin in zip(points[:, 0].tolist(), predictions, margins, strict=True):
+            assert Fraction(float(margin[1 - c])) <= abs(Fraction(a) - Fraction(b)) * Fraction(x)
+
+
+def test_margins_are_taken_from_the_lower_end():
+    builder = GraphBuilder()
+    x = builder.input(2)
+    graph = builder.finish(builder.affine([x], [Diagonal(np.ones(2), np.full(2, 0.25))]))
+    _, margins = robustness.proven_margins(graph, np.array([[4.0, 1.0]]))
+    # 4·0.75 − 1·1.25
+    assert margins[0, 1] <= 1.75
+
+
+def search(gap, upper):
+    """A search over one sample of class 0 with one rival."""
+    found = object.__new__(robustness._Search)
+    found.graph, found.classes = linear(2, 2), 2
+    found.predictions, found.gaps = np.zeros(1, dtype=np.int64), np.array([[np.inf, gap]])
+    found.own, found.joint = {"0-1": upper}, np.inf
+    return found
+
+
+def test_radii_are_rounded_down():
+    for gap, upper in NUMBERS.tolist():
+        assert Fraction(float(search(gap, upper).ratios()[0, 1])) <= Fraction(gap) / Fraction(upper)
+
+
+def test_the_joint_bound_of_a_margin_is_rounded_up():
+    for joint in NUMBERS[:, 0].tolist():
+        found = search(1.0, np.inf)
+        found.own, found.joint = {}, joint
+        assert Fraction(found._upper("0-1")) ** 2 >= 2 * Fraction(joint) ** 2
+    assert math.isinf(search(1.0, np.inf)._upper("0-1"))
