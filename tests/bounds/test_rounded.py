@@ -11,7 +11,9 @@ import pytest
 from lipcert.bounds import product, robustness
 from lipcert.bounds.lower import Witness, proven_ratio
 from lipcert.bounds.product import NormProduct, norm_product
+from lipcert.certificates.enclosure import Enclosure
 from lipcert.graph import build as nn
+from lipcert.graph.claim import Claim
 from lipcert.graph.linear_maps import Dense, Diagonal
 from lipcert.graph.nodes import GraphBuilder
 from lipcert.norms import Norm
@@ -35,7 +37,7 @@ def test_conversions_are_rounded_up(n, m):
             (Norm.L2, Norm.L1, m),
             (Norm.LINF, Norm.L1, n * m),
         ):
-            assert Fraction(found.conversion(norm, output)) ** 2 >= Fraction(float(value)) ** 2 * square
+            assert Fraction(found.conversion(Claim(norm, output))) ** 2 >= Fraction(float(value)) ** 2 * square
 
 
 def test_products_are_rounded_up():
@@ -133,3 +135,25 @@ def test_the_joint_bound_of_a_margin_is_rounded_up():
         found.own, found.joint = {}, joint
         assert Fraction(found._upper("0-1")) ** 2 >= 2 * Fraction(joint) ** 2
     assert math.isinf(search(1.0, np.inf)._upper("0-1"))
+
+
+def test_norm_products_of_each_output_are_rounded_up():
+    def of(row, increment):
+        found = NormProduct(linear(1, 1), math.inf, np.full(2, increment), {})
+        found.__dict__["_rows"] = np.array([[row]])
+        return float(found.each[0])
+
+    for a, b in NUMBERS.tolist():
+        assert Fraction(of(a, b)) >= Fraction(a) * Fraction(b)
+    assert of(1e-200, 1e-200) > 0.0
+
+
+def test_norms_of_rows_are_rounded_up():
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        mid, rad = rng.normal(size=(1, 7)), rng.random((1, 7))
+        exact = sum(
+            (abs(Fraction(m)) + Fraction(r)) ** 2 for m, r in zip(mid[0].tolist(), rad[0].tolist(), strict=True)
+        )
+        assert Fraction(float(product._row_norms(Enclosure(mid, rad))[0])) ** 2 >= exact
+    assert product._row_norms(Enclosure(np.full((1, 1), 1e-200)))[0] >= 1e-200
