@@ -480,7 +480,7 @@ TABLE: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
             ("np.sqrt(squares) * inflation(columns + 4)", "np.sqrt(squares)"),
         ),
     },
-    "bounds/lower.py": {
+    "bounds/witness.py": {
         "bounds/test_rounded.py::test_ratios_are_rounded_down": (
             ("float(np.nextafter(low, 0.0)) if low > 0", "low if low > 0"),
         ),

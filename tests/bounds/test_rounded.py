@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from lipcert.bounds import product, robustness
-from lipcert.bounds.lower import Witness, proven_ratio
 from lipcert.bounds.product import NormProduct, norm_product
+from lipcert.bounds.witness import Witness, proven_ratio
 from lipcert.certificates.enclosure import Enclosure
 from lipcert.graph import build as nn
 from lipcert.graph.claim import Claim
