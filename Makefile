@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 MODEL := models/digits_relu.onnx
 
-.PHONY: demo test slow lint docs notebooks bench models clean
+.PHONY: demo test slow exporters lint docs notebooks bench models clean
 
 demo: $(VENV)/.base
 	$(BIN)/lipcert bound $(MODEL)
@@ -14,6 +14,9 @@ test: lint
 
 slow: $(VENV)/.dev
 	$(BIN)/pytest -m slow
+
+exporters: $(VENV)/.exporters
+	$(BIN)/pytest tests/importer/test_exporters.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -51,7 +54,7 @@ $(VENV)/.base: pyproject.toml | $(VENV)/pyvenv.cfg
 	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
-# the extras dev, docs, notebooks, models: a stamp each
+# the extras dev, docs, exporters, notebooks, models: a stamp each
 $(VENV)/.%: pyproject.toml | $(VENV)/pyvenv.cfg
 	$(BIN)/python -m pip install --quiet --editable '.[$*]'
 	@touch $@

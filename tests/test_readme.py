@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from pages import ROOT, run, steps
 
+EXTRAS = ("torch", "skl2onnx", "keras", "jax2onnx")
 PAGES = ["README.md", "models/README.md", *(str(p.relative_to(ROOT)) for p in sorted((ROOT / "docs").glob("*.md")))]
 
 
@@ -29,8 +30,8 @@ def test_page_runs(page: str, folder: Path) -> None:
     for step in steps(page):
         if not step.runs:
             assert_known(step.text)
-        elif "import torch" in step.text and find_spec("torch") is None:
-            # it compiles; PyTorch itself is an extra
+        elif any(re.search(rf"(import|from) {extra}\b", step.text) and find_spec(extra) is None for extra in EXTRAS):
+            # it compiles; what it imports is an extra
             compile(step.text, page, "exec")
         else:
             run(step, folder, [sys.executable])
