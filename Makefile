@@ -36,7 +36,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/importing.py
 	$(BIN)/python benchmarks/solver.py
 	$(BIN)/python benchmarks/models.py
-	$(BIN)/python benchmarks/paper.py
+	$(BIN)/python benchmarks/paper.py --to docs
 	$(BIN)/python benchmarks/peers.py
 	$(BIN)/python benchmarks/peers.py --shared
 	$(BIN)/python benchmarks/curves.py

@@ -1,11 +1,12 @@
 """The tables of the ICLR 2024 paper on GroupSort and MaxMin networks (arXiv 2401.14033), in one command.
 
-    python benchmarks/paper.py                       the networks in ../shared/data/maxmin_mnist
-    python benchmarks/paper.py net.onnx weights.npz  networks of your own
+    python benchmarks/paper.py weights.npz net.onnx  these networks; without names those in ../shared/data/maxmin_mnist
+    python benchmarks/paper.py --to docs             writes paper.md, paper.csv and paper.svg there as well
 
-Writes paper.md, paper.csv and paper.svg. An .npz file holds weights W0, W1, … (outputs × inputs) of a MaxMin network on
-neighbouring pairs; where its name begins with 'res', it is residual: x₁ = W0 x, x_{k+1} = x_k + MaxMin(W_k x_k),
-y = W_l x_l.
+Prints the tables, with the published figure beside ours. The weights of the paper are in its repository,
+https://github.com/ppauli/QCs_MaxMin; models/maxmin_mnist.py says how they are stored. An .npz file holds weights W0, W1, …
+(outputs × inputs) of a MaxMin network on neighbouring pairs; where its name begins with 'res', it is residual: x₁ = W0 x,
+x_{k+1} = x_k + MaxMin(W_k x_k), y = W_l x_l.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import click
 import numpy as np
-from common import DOCS, SHARED, machine, networks, svg
+from common import SHARED, machine, networks, svg
 
 from lipcert.bounds.api import bound
 from lipcert.errors import LipcertError
@@ -29,6 +30,16 @@ METHODS = {
     "lipsdp-nsr-full": "LipSDP-NSR (P, S free)",
     "neuron": "ours",
 }
+
+
+PUBLISHED = {
+    "l2_2fc_16": 22.594364,
+    "l2_2fc_32": 38.548286,
+    "l2_5fc_32": 224.525954,
+    "l2_8fc_32": 401.033093,
+    "res_5_32, middle × norms": 33.04245,
+}
+"""LipSDP-NSR with P = S = 0, ℓ2 to all outputs, in the table of the paper; of the residual network the middle × norms."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,7 @@ def markdown(rows: list[Row], output: int) -> str:
         "# The tables of the ICLR 2024 paper",
         "",
         "MaxMin networks of Pauli et al., ICLR 2024 (arXiv 2401.14033). Every upper bound is proven in real arithmetic;",
-        "'ours' is the method `neuron`. Seconds of a method in brackets. Written by `python benchmarks/paper.py`.",
+        "'ours' is the method `neuron`. Seconds of a method in brackets. Written by `python benchmarks/paper.py --to docs`.",
         "",
     ]
     titles = {"2": "ℓ2 to all outputs", "inf": f"ℓ∞ to output {output}"}
@@ -78,14 +89,19 @@ def markdown(rows: list[Row], output: int) -> str:
         chosen = [row for row in rows if row.norm == norm]
         if not chosen:
             continue
-        lines += [f"## {title}", "", f"| network | product | {' | '.join(METHODS.values())} | lower bound |"]
-        lines.append("|---" * (len(METHODS) + 3) + "|")
+        published = norm == "2" and any(row.network in PUBLISHED for row in chosen)
+        more = " published, P = S = 0 |" if published else ""
+        lines += [f"## {title}", "", f"| network | product | {' | '.join(METHODS.values())} | lower bound |{more}"]
+        lines.append("|---" * (len(METHODS) + 3 + published) + "|")
         for row in chosen:
             cells = [
                 f"{row.bounds[m]:.6g} ({row.seconds[m]:.2f} s)" if m in row.bounds else "does not apply"
                 for m in METHODS
             ]
-            lines.append(f"| {row.network} | {_number(row.product)} | {' | '.join(cells)} | {_number(row.lower)} |")
+            figure = f" {_number(PUBLISHED.get(row.network, np.nan))} |" if published else ""
+            lines.append(
+                f"| {row.network} | {_number(row.product)} | {' | '.join(cells)} | {_number(row.lower)} |{figure}"
+            )
         lines.append("")
     lines += ["![Upper bounds relative to ours](paper.svg)", "", f"Machine: {machine()}.", ""]
     return "\n".join(lines)
@@ -125,14 +141,17 @@ def _number(x: float) -> str:
 
 @click.command(help=__doc__, context_settings={"max_content_width": 120})
 @click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path), default=DOCS, show_default="docs")
+@click.option(
+    "--to", "folder", type=click.Path(file_okay=False, path_type=Path), help="Write the page, its table and figure."
+)
 @click.option("--output", default=8, show_default=True, help="The output of the ℓ∞ table.")
 @click.option("--lower-seconds", default=5.0, show_default=True, help="For each lower bound.")
-def main(files: tuple[Path, ...], folder: Path, output: int, lower_seconds: float) -> None:
+def main(files: tuple[Path, ...], folder: Path | None, output: int, lower_seconds: float) -> None:
     chosen = files or tuple(sorted((SHARED / "maxmin_mnist").glob("*.npz")))
     if not chosen:
         click.echo(
-            "the networks of the paper are not in ../shared/data: left out; name .npz or .onnx files to measure them"
+            "the networks of the paper are not in ../shared/data: left out. Take their weights from "
+            "https://github.com/ppauli/QCs_MaxMin, and name .npz or .onnx files to measure them"
         )
         return
     found = {name: item for path in chosen for name, item in networks(path).items()}
@@ -142,6 +161,9 @@ def main(files: tuple[Path, ...], folder: Path, output: int, lower_seconds: floa
         for name, (graph, factor) in found.items()
         if factor == 1.0 and output < graph.output_size
     ]
+    click.echo(markdown(rows, output))
+    if folder is None:
+        return
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "paper.md").write_text(markdown(rows, output), encoding="utf-8")
     table(rows, folder / "paper.csv")

@@ -17,6 +17,7 @@ from lipcert.version import __version__
 if TYPE_CHECKING:
     from lipcert.bounds.api import bound
     from lipcert.bounds.compare import Comparison, compare
+    from lipcert.bounds.decide import decide
     from lipcert.bounds.lower import LowerBound, lower_bound
     from lipcert.bounds.robustness import Robustness, robustness
     from lipcert.bounds.types import Bound
@@ -46,6 +47,7 @@ _HOME = {
     "bound": "bounds.api",
     "Bound": "bounds.types",
     "compare": "bounds.compare",
+    "decide": "bounds.decide",
     "Comparison": "bounds.compare",
     "robustness": "bounds.robustness",
     "Robustness": "bounds.robustness",
@@ -97,6 +99,7 @@ __all__ = [
     "__version__",
     "bound",
     "compare",
+    "decide",
     "everywhere",
     "from_torch",
     "load",

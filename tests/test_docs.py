@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import lipcert
+import lipcert.errors
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -17,6 +20,12 @@ def test_generated_parts_are_up_to_date() -> None:
         [sys.executable, "docs/generate.py", "--check"], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_every_public_name_is_in_the_table_of_the_api() -> None:
+    text = (ROOT / "docs" / "api.md").read_text()
+    names = [name for name in lipcert.__all__ if name not in lipcert.errors.__dict__ and name != "__version__"]
+    assert [name for name in names if f"`{name}`" not in text] == []
 
 
 @pytest.mark.slow
