@@ -21,6 +21,7 @@ import click
 
 from lipcert import __version__
 from lipcert.errors import InvalidRequest, LipcertError
+from lipcert.files import require_writable, write
 
 if TYPE_CHECKING:
     from lipcert.graph.nodes import Graph
@@ -359,7 +360,7 @@ def bound(
 
     for path in (certificate, report):
         if path is not None:
-            _require_writable(path)
+            require_writable(path)
     graph = _read(model, output, quiet, log)
     samples = None if data is None else read_samples(data, graph.input_size).T
     region = place.region(graph.input_size, norm)
@@ -469,7 +470,6 @@ def robustness(
     after any preprocessing. Radii are in these units. With true classes, samples of another class have the radius 0.
     """
     from lipcert.bounds.robustness import robustness as certify
-    from lipcert.certificates.certificate import write_atomically
     from lipcert.graph.summary import summarise
     from lipcert.report import csv as tables
     from lipcert.report import json, plots, text
@@ -478,7 +478,7 @@ def robustness(
 
     for path in (csv, plot):
         if path is not None:
-            _require_writable(path)
+            require_writable(path)
     if plot is not None:
         plots.require(plot)
     graph = _read(model, output, quiet, log)
@@ -502,7 +502,7 @@ def robustness(
             solver_options=extra,
         ).named(str(model), hashlib.sha256(model.read_bytes()).hexdigest(), str(data))
     if csv is not None:
-        write_atomically(csv, tables.robustness(result).encode())
+        write(csv, tables.robustness(result).encode())
     if plot is not None:
         plots.save(result, plot, model.name)
     written = [(name, str(path)) for name, path in (("table", csv), ("plot", plot)) if path is not None]
@@ -560,7 +560,7 @@ def compare(
     from lipcert.report.progress import LiveLine
 
     if plot is not None:
-        _require_writable(plot)
+        require_writable(plot)
         plots.require(plot)
     graph = _read(model, output, quiet, log)
     if not (as_json or quiet):
@@ -633,13 +633,6 @@ def methods(as_json: bool) -> None:
 
     chosen, solvers = list(METHODS.values()), available()
     click.echo(json.dumps(json.methods(chosen, solvers)) if as_json else text.methods(chosen, solvers))
-
-
-def _require_writable(path: Path) -> None:
-    """Fail before the long computation rather than after it."""
-    folder = path.parent
-    if path.is_dir() or not folder.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
-        raise InvalidRequest("the file cannot be written", where=str(path), advice="choose a writable file")
 
 
 def main() -> None:

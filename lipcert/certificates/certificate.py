@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +15,7 @@ from lipcert.arrays import Array
 from lipcert.certificates.claims import LEAST, Scaling
 from lipcert.errors import InvalidCertificate
 from lipcert.figures import upward
+from lipcert.files import write
 from lipcert.graph.claim import Claim
 from lipcert.graph.selection import Selection
 from lipcert.norms import Norm
@@ -130,7 +129,7 @@ class Certificate(Shown):
 
     def save(self, path: str | Path) -> None:
         """Write the certificate file; an existing one is replaced atomically."""
-        write_atomically(Path(path), self.to_json().encode())
+        write(path, self.to_json().encode())
 
     @classmethod
     def load(cls, path: str | Path) -> Certificate:
@@ -294,21 +293,6 @@ class _Reader:
         if not np.isfinite(x).all() or (x <= 0.0).any():
             raise self.fail(f"{place} holds a number that is not positive and finite")
         return x
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write to a temporary file beside `path` and move it there."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(name).chmod(0o666 & ~mask)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _without_file(idealisation: str) -> str:

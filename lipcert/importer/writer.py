@@ -7,8 +7,6 @@ between two casts. Parameters that ONNX keeps in attributes are float32 numbers.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from lipcert.arrays import Array, IntArray
 from lipcert.errors import InvalidRequest
+from lipcert.files import write
 from lipcert.graph.evaluate import forward, record
 from lipcert.graph.linear_maps import Convolution, Dense, Diagonal, Index, LinearMap
 from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, Input
@@ -64,20 +63,7 @@ def save(graph: Graph, path: str | Path) -> None:
     model = to_model(graph)
     if model.ByteSize() >= 2**31 - 2**20:
         raise InvalidRequest("the network is larger than the 2 GiB of an ONNX file", where=str(path))
-    target = Path(path)
-    try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    except OSError as error:
-        raise InvalidRequest(f"cannot be written: {error.strerror}", where=str(path)) from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(model.SerializeToString())
-        Path(name).chmod(0o644)
-        Path(name).replace(target)
-    except OSError as error:
-        raise InvalidRequest(f"cannot be written: {error.strerror}", where=str(path)) from None
-    finally:
-        Path(name).unlink(missing_ok=True)
+    write(path, model.SerializeToString())
 
 
 def to_model(graph: Graph) -> onnx.ModelProto:

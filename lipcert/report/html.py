@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lipcert.bounds.layers import layers
-from lipcert.certificates.certificate import write_atomically
 from lipcert.figures import downward, duration, upward
+from lipcert.files import write
 from lipcert.graph.summary import summarise
 from lipcert.norms import Norm
 from lipcert.report.charts import Bar, Box, Line, bars, boxes, lines, pairs
@@ -114,7 +114,7 @@ def save_report(bound: Bound, graph: Graph, path: str | Path, certificate: str =
     ...     Path(f"{folder}/report.html").read_text()[:15]
     '<!DOCTYPE html>'
     """
-    write_atomically(Path(path), page(bound, graph, certificate, date.today().isoformat()).encode())
+    write(path, page(bound, graph, certificate, date.today().isoformat()).encode())
 
 
 def page(bound: Bound, graph: Graph, certificate: str = "", day: str = "") -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lipcert.certificates.certificate import write_atomically
 from lipcert.errors import InvalidRequest, MissingExtra
+from lipcert.files import write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,4 +56,4 @@ def save(result: Plottable, path: Path, title: str = "") -> None:
     with mpl.rc_context({"svg.hashsalt": "lipcert"}):
         metadata = {"Date": None} if path.suffix.lower() == ".svg" else None
         figure.savefig(content, format=path.suffix[1:].lower(), dpi=150, metadata=metadata)
-    write_atomically(path, content.getvalue())
+    write(path, content.getvalue())
