@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import scipy
 
-from lipcert.certificates.certificate import write_atomically
+from lipcert.files import write
 from lipcert.graph import build as nn
 from lipcert.graph.nodes import Graph
 from lipcert.importer import load
@@ -98,7 +98,7 @@ def renew(script: str, lines: Sequence[str], page: Path = DOCS / "benchmarks.md"
     head, rest = page.read_text(encoding="utf-8").split(begin)
     tail = rest.split(end, 1)[1]
     body = "\n".join(["", *lines, "", f"{date.today():%d %B %Y}; {machine()}.", "", ""])
-    write_atomically(page, (head + begin + "\n" + body.removesuffix("\n") + end + tail).encode())
+    write(page, (head + begin + "\n" + body.removesuffix("\n") + end + tail).encode())
 
 
 @contextmanager
@@ -115,6 +115,6 @@ def svg(path: Path, **subplots: Any) -> Iterator[tuple[Any, Any]]:
         yield fig, axes
         content = BytesIO()
         fig.savefig(content, format="svg", metadata={"Date": None})
-        write_atomically(path, content.getvalue())
+        write(path, content.getvalue())
     finally:
         plt.close(fig)

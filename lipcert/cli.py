@@ -6,7 +6,6 @@ A new command is one more function under `@cli.command()`; `Commands` turns ever
 from __future__ import annotations
 
 import hashlib
-import os
 import signal
 import sys
 import warnings

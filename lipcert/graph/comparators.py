@@ -6,14 +6,15 @@ than the block's: equal multipliers telescope to the block's constraint.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lipcert.graph.linear_maps import Index
-from lipcert.graph.nodes import Activation, FixedPoint, Graph, GraphBuilder, Input, moved
+from lipcert.graph.nodes import Activation, Affine, Graph, GraphBuilder
+from lipcert.graph.rewrite import Rewriting, Rule, rewrite
 
 if TYPE_CHECKING:
     from lipcert.arrays import IntArray
@@ -98,22 +99,16 @@ def expand(graph: Graph, limit: int = 8) -> Graph:
     >>> [node.blocks for _, node in graph.walk() if isinstance(node, Activation)]
     [4, 4, 2]
     """
-    builder = GraphBuilder()
-    place: dict[int, int] = {}
-    for position, node in graph.walk():
-        if isinstance(node, Input):
-            place[position] = builder.input(node.size, node.name)
-            continue
-        parents = [place[p] for p in node.parents]
-        if isinstance(node, Activation) and node.kind in _EXPANSIONS and 2 < node.block <= limit:
-            place[position] = _EXPANSIONS[node.kind](builder, parents[0], node)
-        elif isinstance(node, FixedPoint):
-            place[position] = builder.add(moved(replace(node, cell=expand(node.cell, limit)), parents))
-        else:
-            place[position] = builder.add(moved(node, parents))
-    return replace(
-        graph, nodes=tuple(builder.nodes), inputs=tuple(place[i] for i in graph.inputs), output=place[graph.output]
-    )
+
+    def rule_for(work: Rewriting) -> Rule:
+        def rule(_: int, node: Affine | Activation) -> int:
+            if isinstance(node, Activation) and node.kind in _EXPANSIONS and 2 < node.block <= limit:
+                return _EXPANSIONS[node.kind](work.builder, node.parent, node)
+            return work.builder.add(node)
+
+        return rule
+
+    return rewrite(graph, rule_for)
 
 
 @dataclass

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -265,7 +265,10 @@ class Graph(Shown):
         return replace(self, nodes=(*self.nodes, node), output=len(self.nodes))
 
 
-def moved(node: Node, parents: Sequence[int]) -> Node:
+N = TypeVar("N", bound=Node)
+
+
+def moved(node: N, parents: Sequence[int]) -> N:
     """The same node with other parents."""
     if isinstance(node, Activation):
         return replace(node, parent=parents[0])

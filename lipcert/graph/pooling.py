@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 from lipcert.activations.record import Pointwise
 from lipcert.graph.linear_maps import Index
-from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, GraphBuilder, Input, Node, moved
+from lipcert.graph.nodes import Activation, Affine, Graph, Node, moved
+from lipcert.graph.rewrite import Rewriting, Rule, rewrite
 
 
 def pool_first(graph: Graph) -> Graph:
@@ -21,29 +21,27 @@ def pool_first(graph: Graph) -> Graph:
     >>> [(node.kind, node.blocks) for _, node in graph.walk() if isinstance(node, Activation)]
     [('maximum', 4), ('relu', 4)]
     """
-    builder = GraphBuilder()
-    place: dict[int, int] = {}
-    readers = Counter(parent for _, node in graph.walk() for parent in node.parents)
-    readers[graph.output] += 1
-    for position, node in graph.walk():
-        if isinstance(node, Input):
-            place[position] = builder.input(node.size, node.name)
-            continue
-        if isinstance(node, FixedPoint):
-            node = replace(node, cell=pool_first(node.cell))
-        inner = _increasing(graph, node, readers)
-        if inner is None or not isinstance(node, Activation):
-            place[position] = builder.add(moved(node, [place[p] for p in node.parents]))
-            continue
-        z = place[inner.parent]
-        window = graph.nodes[node.parent]
-        if isinstance(window, Affine):
-            z = builder.affine([z], window.maps)
-        top = builder.add(moved(node, [z]))
-        parameters = dict(inner.parameters)
-        place[position] = builder.activation(top, inner.kind, 1, parameters, node.channel, inner.name)
-    inputs = tuple(place[i] for i in graph.inputs)
-    return replace(graph, nodes=tuple(builder.nodes), inputs=inputs, output=place[graph.output])
+
+    def rule_for(work: Rewriting) -> Rule:
+        builder = work.builder
+        readers = Counter(parent for _, node in work.graph.walk() for parent in node.parents)
+        readers[work.graph.output] += 1
+
+        def rule(position: int, node: Affine | Activation) -> int:
+            written = work.graph.nodes[position]
+            inner = _increasing(work.graph, written, readers)
+            if inner is None or not (isinstance(written, Activation) and isinstance(node, Activation)):
+                return builder.add(node)
+            z = work.place[inner.parent]
+            window = work.graph.nodes[written.parent]
+            if isinstance(window, Affine):
+                z = builder.affine([z], window.maps)
+            top = builder.add(moved(node, [z]))
+            return builder.activation(top, inner.kind, 1, dict(inner.parameters), node.channel, inner.name)
+
+        return rule
+
+    return rewrite(graph, rule_for)
 
 
 def _increasing(graph: Graph, node: Node, readers: Counter[int]) -> Activation | None:

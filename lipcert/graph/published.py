@@ -10,7 +10,8 @@ import scipy.sparse as sp
 
 from lipcert.activations.published import PUBLISHED
 from lipcert.graph.linear_maps import Index, Sparse
-from lipcert.graph.nodes import Activation, FixedPoint, Graph, GraphBuilder, Input, moved
+from lipcert.graph.nodes import Activation, Graph, GraphBuilder
+from lipcert.graph.rewrite import Rewriting, Rule, rewrite
 
 
 def published_constraints(graph: Graph) -> Graph:
@@ -22,7 +23,7 @@ def published_constraints(graph: Graph) -> Graph:
     >>> published_constraints(nn.sequential(nn.maxmin(), inputs=2)).nodes[1].kind
     'sort_published'
     """
-    return _rewrite(graph, lambda builder, node: builder.add(replace(node, kind=PUBLISHED.get(node.kind, node.kind))))
+    return rewrite(graph, _of_activations(_published))
 
 
 def residual_relu(graph: Graph) -> Graph:
@@ -36,7 +37,11 @@ def residual_relu(graph: Graph) -> Graph:
     >>> [node.kind for node in residual_relu(nn.sequential(nn.maxmin(), inputs=2)).nodes if hasattr(node, "kind")]
     ['relu']
     """
-    return _rewrite(graph, _residual_pair)
+    return rewrite(graph, _of_activations(_residual_pair))
+
+
+def _published(builder: GraphBuilder, node: Activation) -> int:
+    return builder.add(replace(node, kind=PUBLISHED.get(node.kind, node.kind)))
 
 
 def _residual_pair(builder: GraphBuilder, node: Activation) -> int:
@@ -52,19 +57,10 @@ def _residual_pair(builder: GraphBuilder, node: Activation) -> int:
     return builder.affine([node.parent, relu], [second, Sparse(signs)], name=node.name)
 
 
-def _rewrite(graph: Graph, activation: Callable[[GraphBuilder, Activation], int]) -> Graph:
-    builder = GraphBuilder()
-    place: dict[int, int] = {}
-    for position, node in graph.walk():
-        parents = [place[p] for p in node.parents]
-        if isinstance(node, Input):
-            place[position] = builder.input(node.size, node.name)
-        elif isinstance(node, Activation):
-            place[position] = activation(builder, replace(node, parent=parents[0]))
-        elif isinstance(node, FixedPoint):
-            place[position] = builder.add(moved(replace(node, cell=_rewrite(node.cell, activation)), parents))
-        else:
-            place[position] = builder.add(moved(node, parents))
-    return replace(
-        graph, nodes=tuple(builder.nodes), inputs=tuple(place[i] for i in graph.inputs), output=place[graph.output]
-    )
+def _of_activations(rule: Callable[[GraphBuilder, Activation], int]) -> Callable[[Rewriting], Rule]:
+    """The rule that leaves affine nodes as they are."""
+
+    def rule_for(work: Rewriting) -> Rule:
+        return lambda _, node: rule(work.builder, node) if isinstance(node, Activation) else work.builder.add(node)
+
+    return rule_for

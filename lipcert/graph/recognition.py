@@ -8,14 +8,15 @@ a − relu(a − b), which is the reflection at (1, −1)/√2. All of them are 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 
 from lipcert.graph.linear_maps import Diagonal, Index, LinearMap, Sparse, identity
-from lipcert.graph.nodes import Activation, Affine, Graph, GraphBuilder, Input, Node, moved
+from lipcert.graph.nodes import Activation, Affine, Graph, GraphBuilder, Node
+from lipcert.graph.rewrite import Rewriting, Rule, rewrite
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array, IntArray
@@ -39,29 +40,38 @@ def recognise(graph: Graph) -> Graph:
     """
     kept: set[int] = set()
     while True:
-        builder = GraphBuilder()
-        place: dict[int, int] = {}
-        origin: dict[int, int] = {}
-        replaced: set[int] = set()
-        for position, node in graph.walk():
-            if isinstance(node, Input):
-                place[position] = builder.input(node.size, node.name)
-                continue
-            here = builder.add(moved(node, [place[p] for p in node.parents]))
-            origin[here] = position
-            if isinstance(node, Affine):
-                found = _recognised(builder, here, frozenset(p for p, q in origin.items() if q in kept))
-                if found is not None:
-                    here, latents = found
-                    replaced |= {origin[p] for p in latents}
-            place[position] = here
-        inputs = tuple(place[i] for i in graph.inputs)
-        result = replace(graph, nodes=tuple(builder.nodes), inputs=inputs, output=place[graph.output])
+        found = _Recognition(kept)
+        result = rewrite(graph, found.rule_for, cells=False)
         # an activation that something else reads as well would be there twice
-        twice = {origin[p] for p, _ in result.walk() if p in origin} & replaced
+        twice = {found.origin[p] for p, _ in result.walk() if p in found.origin} & found.replaced
         if not twice:
             return result
         kept |= twice
+
+
+class _Recognition:
+    """One sweep: which nodes the new ones come from, and which of the old ones others took the place of."""
+
+    def __init__(self, kept: set[int]) -> None:
+        self.kept = kept
+        self.origin: dict[int, int] = {}
+        self.replaced: set[int] = set()
+
+    def rule_for(self, work: Rewriting) -> Rule:
+        """The rule for the graph."""
+
+        def rule(position: int, node: Affine | Activation) -> int:
+            here = work.builder.add(node)
+            self.origin[here] = position
+            if isinstance(node, Affine):
+                kept = frozenset(p for p, q in self.origin.items() if q in self.kept)
+                found = _recognised(work.builder, here, kept)
+                if found is not None:
+                    here, latents = found
+                    self.replaced |= {self.origin[p] for p in latents}
+            return here
+
+        return rule
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,14 +7,15 @@ and relu(b − a) costs one channel a pair, like MaxMin itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 
 from lipcert.graph.linear_maps import Dense, Diagonal, Index, LinearMap, Sparse
-from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, GraphBuilder, Input, moved
+from lipcert.graph.nodes import Activation, Affine, Graph, GraphBuilder
+from lipcert.graph.rewrite import Rewriting, Rule, rewrite
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array, IntArray
@@ -39,25 +40,18 @@ def simplify(graph: Graph) -> Graph:
     >>> [node.blocks for _, node in graph.walk() if isinstance(node, Activation)]
     [1]
     """
-    builder = GraphBuilder()
-    latents = _Latents(builder)
-    place: dict[int, int] = {}
-    for position, node in graph.walk():
-        if isinstance(node, Input):
-            place[position] = builder.input(node.size, node.name)
-            continue
-        parents = [place[p] for p in node.parents]
-        if isinstance(node, Affine):
-            place[position] = latents.affine(replace(node, parents=tuple(parents)))
-        elif isinstance(node, Activation) and node.record.is_modulus(node.block):
-            place[position] = latents.share(replace(node, parent=parents[0]))
-        elif isinstance(node, FixedPoint):
-            place[position] = builder.add(moved(replace(node, cell=simplify(node.cell)), parents))
-        else:
-            place[position] = builder.add(moved(node, parents))
-    return replace(
-        graph, nodes=tuple(builder.nodes), inputs=tuple(place[i] for i in graph.inputs), output=place[graph.output]
-    )
+
+    def rule_for(work: Rewriting) -> Rule:
+        latents = _Latents(work.builder)
+
+        def rule(_: int, node: Affine | Activation) -> int:
+            if isinstance(node, Affine):
+                return latents.affine(node)
+            return latents.share(node) if node.record.is_modulus(node.block) else work.builder.add(node)
+
+        return rule
+
+    return rewrite(graph, rule_for)
 
 
 @dataclass(frozen=True, eq=False)

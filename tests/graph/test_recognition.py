@@ -13,7 +13,7 @@ from lipcert.graph.linear_maps import Sparse
 from lipcert.graph.nodes import Activation, Graph, GraphBuilder
 from lipcert.graph.prepare import prepare
 from lipcert.graph.recognition import recognise
-from lipcert.graph.summary import channels
+from lipcert.graph.sizes import channels
 
 BLOCKS = 3
 

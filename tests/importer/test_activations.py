@@ -14,7 +14,7 @@ from lipcert.errors import InvalidModel, UnsupportedModel
 from lipcert.graph.evaluate import forward
 from lipcert.graph.nodes import Activation
 from lipcert.graph.prepare import prepare
-from lipcert.graph.summary import channels
+from lipcert.graph.sizes import channels
 from lipcert.importer import load
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from lipcert.errors import UnsupportedModel
 from lipcert.graph.prepare import prepare
-from lipcert.graph.summary import channels
+from lipcert.graph.sizes import channels
 from lipcert.importer import load
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures" / "activations"

@@ -14,7 +14,7 @@ from lipcert.graph.evaluate import forward
 from lipcert.graph.nodes import GraphBuilder
 from lipcert.graph.prepare import prepare
 from lipcert.graph.published import residual_relu
-from lipcert.graph.summary import channels
+from lipcert.graph.sizes import channels
 from models import maxmin_mnist
 
 MODELS = Path(__file__).resolve().parents[2] / "models"

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 import lipcert
 from lipcert.graph.evaluate import forward
 from lipcert.graph.prepare import prepare
-from lipcert.graph.summary import channels
+from lipcert.graph.sizes import channels
 from models import maxmin_mnist
 from models.maxmin_mnist import SAVED, SPELLINGS
 
