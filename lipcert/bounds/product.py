@@ -151,19 +151,20 @@ def norm_product(graph: Graph) -> NormProduct | None:
     for position, node in graph.walk():
         if isinstance(node, FixedPoint):
             return None
-        if isinstance(node, Input):
-            increments[position] = 1.0
-        elif isinstance(node, Activation):
-            lipschitz = node.lipschitz
-            increments[position] = _times(increments[node.parent], lipschitz)
-        else:
-            norms[position] = tuple(norm_upper(a) for a in node.maps)
-            branches = [_times(a, increments[p]) for a, p in zip(norms[position], node.parents, strict=True)]
-            increments[position] = _together(branches, len(branches) > 1 and _disjoint_rows(node))
-            composed = _composed_norm(graph, node)
-            if composed is not None:
-                norm, start = composed
-                increments[position] = min(increments[position], _times(norm, increments[start]))
+        match node:
+            case Input():
+                increments[position] = 1.0
+            case Activation():
+                lipschitz = node.lipschitz
+                increments[position] = _times(increments[node.parent], lipschitz)
+            case Affine():
+                norms[position] = tuple(norm_upper(a) for a in node.maps)
+                branches = [_times(a, increments[p]) for a, p in zip(norms[position], node.parents, strict=True)]
+                increments[position] = _together(branches, len(branches) > 1 and _disjoint_rows(node))
+                composed = _composed_norm(graph, node)
+                if composed is not None:
+                    norm, start = composed
+                    increments[position] = min(increments[position], _times(norm, increments[start]))
     if not np.isfinite(increments[graph.output]):
         return None
     return NormProduct(graph, float(increments[graph.output]), increments, norms)

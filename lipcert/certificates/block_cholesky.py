@@ -22,7 +22,7 @@ from scipy.linalg import blas, lapack
 
 from lipcert.certificates.claims import Scaling
 from lipcert.certificates.contraction import cholesky_room
-from lipcert.graph.nodes import Activation, Affine, Input
+from lipcert.graph.nodes import Activation, Affine, FixedPoint, Input
 from lipcert.rounding import TINY, UNIT, gamma
 
 if TYPE_CHECKING:
@@ -136,30 +136,31 @@ class BlockSystem:
         value: dict[int, dict[int, Weights]] = {}
         layers: list[Layer] = []
         for position, node in nodes:
-            if isinstance(node, Input):
-                number = sum(isinstance(other, Input) for at, other in nodes if at < position)
-                value[position] = {number: Weights.identity(node.size)}
-            elif isinstance(node, Affine):
-                total: dict[int, Weights] = {}
-                for a, parent in zip(node.maps, node.parents, strict=True):
-                    step = Weights(_nonzero(a.to_sparse()), None if a.radius is None else a.radius.to_sparse())
-                    if np.abs(step.mid.data).min(initial=1.0) < _TINIEST:
+            match node:
+                case Input():
+                    number = sum(isinstance(other, Input) for at, other in nodes if at < position)
+                    value[position] = {number: Weights.identity(node.size)}
+                case Affine():
+                    total: dict[int, Weights] = {}
+                    for a, parent in zip(node.maps, node.parents, strict=True):
+                        step = Weights(_nonzero(a.to_sparse()), None if a.radius is None else a.radius.to_sparse())
+                        if np.abs(step.mid.data).min(initial=1.0) < _TINIEST:
+                            return None
+                        for block, first in value[parent].items():
+                            through = step.after(first)
+                            total[block] = total[block].plus(through) if block in total else through
+                    value[position] = total
+                case Activation():
+                    form = node.normal_form
+                    if node.block != 1 or form.groups != 1 or form.K_radius is not None or form.P_radius is not None:
                         return None
-                    for block, first in value[parent].items():
-                        through = step.after(first)
-                        total[block] = total[block].plus(through) if block in total else through
-                value[position] = total
-            elif isinstance(node, Activation):
-                form = node.normal_form
-                if node.block != 1 or form.groups != 1 or form.K_radius is not None or form.P_radius is not None:
+                    K, P = (np.broadcast_to(x[:, 0, 0], (node.size,)) for x in (form.K, form.P))
+                    if not (form.Q == 1.0).all() or not (P > 0.0).all():
+                        return None
+                    value[position] = {len(inputs) + len(layers): Weights.identity(node.size)}
+                    layers.append(Layer(value[node.parent], K, P))
+                case FixedPoint():
                     return None
-                K, P = (np.broadcast_to(x[:, 0, 0], (node.size,)) for x in (form.K, form.P))
-                if not (form.Q == 1.0).all() or not (P > 0.0).all():
-                    return None
-                value[position] = {len(inputs) + len(layers): Weights.identity(node.size)}
-                layers.append(Layer(value[node.parent], K, P))
-            else:
-                return None
         m = graph.output_size
         layers.append(Layer(value[graph.output], np.zeros(m), np.ones(m)))
         return cls(inputs, tuple(layers))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 import numpy as np
 
@@ -182,7 +182,15 @@ class Interconnection(Generic[T]):
     implicit: bool
 
 
-def lower(graph: Graph, arithmetic: Any = None) -> Interconnection[Any]:
+@overload
+def lower(graph: Graph) -> Interconnection[Array]: ...
+
+
+@overload
+def lower(graph: Graph, arithmetic: Arithmetic[T]) -> Interconnection[T]: ...
+
+
+def lower(graph: Graph, arithmetic: Arithmetic[Any] | None = None) -> Interconnection[Any]:
     """The interconnection of a graph.
 
     Parameters
@@ -203,21 +211,19 @@ def lower(graph: Graph, arithmetic: Any = None) -> Interconnection[Any]:
     >>> lower(nn.sequential(nn.linear([[2.0]]), nn.relu(), nn.linear([[3.0]]))).R
     array([[0., 2.]])
     """
-    ar = FloatArithmetic() if arithmetic is None else arithmetic
-    inputs = graph.input_size
-    run = _Run(ar, inputs)
+    run = _Lowering(FloatArithmetic() if arithmetic is None else arithmetic, graph.input_size)
     return run.finish(run.through(graph))
 
 
-class _Run:
+class _Lowering(Generic[T]):
     """The state of one lowering: columns are [x, v₁, v₂, …] in the order of appearance until `finish` moves x last."""
 
-    def __init__(self, arithmetic: Any, inputs: int) -> None:
+    def __init__(self, arithmetic: Arithmetic[T], inputs: int) -> None:
         self.ar = arithmetic
         self.inputs = inputs
         self.width = inputs
         self.implicit = False
-        self.rows: list[Any] = []
+        self.rows: list[T] = []
         self.row_groups: list[IntArray] = []
         self.column_groups: list[IntArray] = []
         self.channels: list[IntArray] = []
@@ -225,7 +231,7 @@ class _Run:
         self.groups = 0
         self.labels = 0
 
-    def through(self, graph: Graph) -> Any:
+    def through(self, graph: Graph) -> T:
         """Run the increments of the inputs, which are the first columns, through the graph; the increment of its output."""
         ar = self.ar
         steps = list(graph.walk())
@@ -234,33 +240,34 @@ class _Run:
         starts = itertools.accumulate((graph.nodes[i].size for i in graph.inputs), initial=0)
         start = dict(zip(graph.inputs, starts, strict=False))
         direct = {p for _, node in steps if not isinstance(node, Affine) for p in node.parents} | {graph.output}
-        value: dict[int, Any] = {}
+        value: dict[int, T] = {}
         for position, node in steps:
-            if isinstance(node, Input):
-                if position in direct:
-                    value[position] = ar.unit(node.size, self.inputs, start[position])
-            elif isinstance(node, Affine):
-                parts = [
-                    ar.placed(a, self.inputs, start[p]) if p in start else ar.apply(a, value[p])
-                    for p, a in zip(node.parents, node.maps, strict=True)
-                ]
-                width = max(ar.shape(part)[1] for part in parts)
-                total = ar.widen(parts[0], width)
-                for part in parts[1:]:
-                    total = ar.add(total, ar.widen(part, width))
-                value[position] = total
-            elif isinstance(node, Activation):
-                form = node.normal_form
-                value[position] = self._activation(form, node, value[node.parent])
-            else:
-                value[position] = self._fixed_point(node, [value[p] for p in node.parents])
+            match node:
+                case Input():
+                    if position in direct:
+                        value[position] = ar.unit(node.size, self.inputs, start[position])
+                case Affine():
+                    parts = [
+                        ar.placed(a, self.inputs, start[p]) if p in start else ar.apply(a, value[p])
+                        for p, a in zip(node.parents, node.maps, strict=True)
+                    ]
+                    width = max(ar.shape(part)[1] for part in parts)
+                    total = ar.widen(parts[0], width)
+                    for part in parts[1:]:
+                        total = ar.add(total, ar.widen(part, width))
+                    value[position] = total
+                case Activation():
+                    form = node.normal_form
+                    value[position] = self._activation(form, node, value[node.parent])
+                case FixedPoint():
+                    value[position] = self._fixed_point(node, [value[p] for p in node.parents])
             for parent in node.parents:
                 uses[parent] -= 1
                 if not uses[parent]:
                     value.pop(parent, None)
         return value[graph.output]
 
-    def _activation(self, form: NormalForm, node: Activation, z: Any) -> Any:
+    def _activation(self, form: NormalForm, node: Activation, z: T) -> T:
         """Δw = K Δz + P Δv, and the rows Q Δz."""
         ar = self.ar
         w = ar.blocks(form.K, form.K_radius, z)
@@ -282,12 +289,12 @@ class _Run:
         fresh = ar.blocks(form.P, form.P_radius, ar.unit(channels, self.width, at))
         return ar.add(w, fresh)
 
-    def _fixed_point(self, node: FixedPoint, parameters: list[Any]) -> Any:
+    def _fixed_point(self, node: FixedPoint, parameters: list[T]) -> T:
         """s = A s + B p + C v solved for s; the rows of the cell in terms of p and v."""
         ar = self.ar
         self.implicit = True
         state = node.size
-        cell = _Run(ar, node.cell.input_size)
+        cell = _Lowering(ar, node.cell.input_size)
         following = ar.widen(cell.through(node.cell), cell.width)
         # s = (I − A)⁻¹ [B C] [p; v]
         solved = ar.solve(ar.columns(following, 0, state), ar.columns(following, state, cell.width))
@@ -312,12 +319,12 @@ class _Run:
         self.labels += cell.labels
         return s
 
-    def finish(self, y: Any) -> Interconnection[Any]:
+    def finish(self, y: T) -> Interconnection[T]:
         """Move the inputs behind the channels and put the rows together."""
         ar = self.ar
         none = np.zeros(0, dtype=np.int64)
 
-        def reorder(x: Any) -> Any:
+        def reorder(x: T) -> T:
             x = ar.widen(x, self.width)
             return ar.hstack([ar.columns(x, self.inputs, self.width), ar.columns(x, 0, self.inputs)])
 

@@ -278,16 +278,17 @@ class _Plan:
         for position, node in graph.walk():
             if isinstance(node, Input):
                 continue
-            if isinstance(node, Affine):
-                maps = tuple(_matrix(a) for a in node.maps)
-                if maps == (None,):
-                    slot[position] = slot[node.parents[0]]
-                else:
-                    steps.append(_Sum(position, tuple(slot[p] for p in node.parents), maps))
-            elif isinstance(node, Activation):
-                steps.append(self._activation(position, node, slot[node.parent]))
-            else:
-                steps.append(self._fixed_point(position, node, tuple(slot[p] for p in node.parents)))
+            match node:
+                case Affine():
+                    maps = tuple(_matrix(a) for a in node.maps)
+                    if maps == (None,):
+                        slot[position] = slot[node.parents[0]]
+                    else:
+                        steps.append(_Sum(position, tuple(slot[p] for p in node.parents), maps))
+                case Activation():
+                    steps.append(self._activation(position, node, slot[node.parent]))
+                case FixedPoint():
+                    steps.append(self._fixed_point(position, node, tuple(slot[p] for p in node.parents)))
         return steps, slot[graph.output], len(graph.nodes)
 
     def _activation(self, position: int, node: Activation, parent: int) -> _Step:

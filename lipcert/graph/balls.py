@@ -64,19 +64,20 @@ def forward(graph: Graph, inputs: Sequence[Balls]) -> Balls:
     given = dict(zip(graph.inputs, inputs, strict=True))
     value: dict[int, Balls] = {}
     for position, node in graph.walk():
-        if isinstance(node, Input):
-            value[position] = given[position]
-        elif isinstance(node, Affine):
-            total = _affine(node, [value[p] for p in node.parents])
-            value[position] = total if node.bias is None else total + exact(node.bias)[:, None]
-        elif isinstance(node, Activation):
-            columns = [enclose(node.record, z, node.block, node.parameters) for z in value[node.parent].T.tolist()]
-            value[position] = _columns(columns, node.size)
-        else:
-            parameters = [value[p] for p in node.parents]
-            points = parameters[0].shape[1]
-            solved = [_fixed_point(node, [p[:, k : k + 1] for p in parameters]) for k in range(points)]
-            value[position] = np.hstack(solved)
+        match node:
+            case Input():
+                value[position] = given[position]
+            case Affine():
+                total = _affine(node, [value[p] for p in node.parents])
+                value[position] = total if node.bias is None else total + exact(node.bias)[:, None]
+            case Activation():
+                columns = [enclose(node.record, z, node.block, node.parameters) for z in value[node.parent].T.tolist()]
+                value[position] = _columns(columns, node.size)
+            case FixedPoint():
+                parameters = [value[p] for p in node.parents]
+                points = parameters[0].shape[1]
+                solved = [_fixed_point(node, [p[:, k : k + 1] for p in parameters]) for k in range(points)]
+                value[position] = np.hstack(solved)
     return value[graph.output]
 
 
@@ -108,19 +109,20 @@ def jvp(graph: Graph, inputs: Sequence[Balls], tangents: Sequence[Balls]) -> tup
             value[position], slope[position] = start[position]
             continue
         v, t = [value[p] for p in node.parents], [slope[p] for p in node.parents]
-        if isinstance(node, Affine):
-            # one product for both
-            joint = _affine(node, [np.hstack([a, b]) for a, b in zip(v, t, strict=True)])
-            value[position], slope[position] = joint[:, :1], joint[:, 1:]
-            if node.bias is not None:
-                value[position] = value[position] + exact(node.bias)[:, None]
-        elif isinstance(node, Activation):
-            image = enclose(node.record, v[0][:, 0].tolist(), node.block, node.parameters)
-            value[position] = _columns([image], node.size)
-            slope[position] = _activation_jvp(node, v[0], t[0])
-        else:
-            value[position] = _fixed_point(node, v)
-            slope[position] = _fixed_point_jvp(node, value[position], v, t)
+        match node:
+            case Affine():
+                # one product for both
+                joint = _affine(node, [np.hstack([a, b]) for a, b in zip(v, t, strict=True)])
+                value[position], slope[position] = joint[:, :1], joint[:, 1:]
+                if node.bias is not None:
+                    value[position] = value[position] + exact(node.bias)[:, None]
+            case Activation():
+                image = enclose(node.record, v[0][:, 0].tolist(), node.block, node.parameters)
+                value[position] = _columns([image], node.size)
+                slope[position] = _activation_jvp(node, v[0], t[0])
+            case FixedPoint():
+                value[position] = _fixed_point(node, v)
+                slope[position] = _fixed_point_jvp(node, value[position], v, t)
     return value[graph.output], slope[graph.output]
 
 

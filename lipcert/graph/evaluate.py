@@ -101,19 +101,20 @@ class Tape:
         given = dict(zip(self.graph.inputs, tangents, strict=True))
         t: dict[int, Array] = {}
         for position, node in self.graph.walk():
-            if isinstance(node, Input):
-                t[position] = given[position]
-            elif isinstance(node, Affine):
-                total = node.maps[0] @ t[node.parents[0]]
-                for a, parent in zip(node.maps[1:], node.parents[1:], strict=True):
-                    total = total + a @ t[parent]
-                t[position] = total
-            elif isinstance(node, Activation):
-                z = node.split(self._value(node.parent))
-                out = node.record.jvp(*_matched(z, node.split(t[node.parent])), node.parameters)
-                t[position] = out.reshape(node.size, -1)
-            else:
-                t[position] = self._implicit_jvp(position, node, [t[p] for p in node.parents])
+            match node:
+                case Input():
+                    t[position] = given[position]
+                case Affine():
+                    total = node.maps[0] @ t[node.parents[0]]
+                    for a, parent in zip(node.maps[1:], node.parents[1:], strict=True):
+                        total = total + a @ t[parent]
+                    t[position] = total
+                case Activation():
+                    z = node.split(self._value(node.parent))
+                    out = node.record.jvp(*_matched(z, node.split(t[node.parent])), node.parameters)
+                    t[position] = out.reshape(node.size, -1)
+                case FixedPoint():
+                    t[position] = self._implicit_jvp(position, node, [t[p] for p in node.parents])
         return t
 
     def vjp(self, cotangent: Array) -> list[Array]:
@@ -129,13 +130,14 @@ class Tape:
             if position not in adjoint or isinstance(node, Input):
                 continue
             c = adjoint[position]
-            if isinstance(node, Affine):
-                parts = [a.adjoint(c) for a in node.maps]
-            elif isinstance(node, Activation):
-                z, cot = _matched(node.split(self._value(node.parent)), c.reshape(node.blocks, -1, c.shape[1]))
-                parts = [node.record.vjp(z, cot, node.parameters).reshape(node.blocks * node.block, -1)]
-            else:
-                parts = self._implicit_vjp(position, c)
+            match node:
+                case Affine():
+                    parts = [a.adjoint(c) for a in node.maps]
+                case Activation():
+                    z, cot = _matched(node.split(self._value(node.parent)), c.reshape(node.blocks, -1, c.shape[1]))
+                    parts = [node.record.vjp(z, cot, node.parameters).reshape(node.blocks * node.block, -1)]
+                case FixedPoint():
+                    parts = self._implicit_vjp(position, c)
             for parent, part in zip(node.parents, parts, strict=True):
                 adjoint[parent] = adjoint[parent] + part if parent in adjoint else part
         return adjoint
@@ -186,19 +188,20 @@ def record(graph: Graph, inputs: Sequence[Array]) -> Tape:
         return found
 
     for position, node in graph.walk():
-        if isinstance(node, Input):
-            values[position] = given[position]
-        elif isinstance(node, Affine):
-            total = node.maps[0] @ value(node.parents[0])
-            for a, parent in zip(node.maps[1:], node.parents[1:], strict=True):
-                total = total + a @ value(parent)
-            values[position] = total if node.bias is None else total + node.bias[:, None]
-        elif isinstance(node, Activation):
-            out = node.record.value(node.split(value(node.parent)), node.parameters)
-            values[position] = out.reshape(node.size, -1)
-        else:
-            inner[position] = solve(node, [value(p) for p in node.parents])
-            values[position] = inner[position].output
+        match node:
+            case Input():
+                values[position] = given[position]
+            case Affine():
+                total = node.maps[0] @ value(node.parents[0])
+                for a, parent in zip(node.maps[1:], node.parents[1:], strict=True):
+                    total = total + a @ value(parent)
+                values[position] = total if node.bias is None else total + node.bias[:, None]
+            case Activation():
+                out = node.record.value(node.split(value(node.parent)), node.parameters)
+                values[position] = out.reshape(node.size, -1)
+            case FixedPoint():
+                inner[position] = solve(node, [value(p) for p in node.parents])
+                values[position] = inner[position].output
     return Tape(graph, values, inner)
 
 
