@@ -54,6 +54,8 @@ def scope(region: Region | None, anchored: bool = False) -> dict[str, Any]:
             found |= {"kind": "box", "domain": _ends(region)}
         case Ball():
             found |= {"kind": "ball", "ball": str(region.norm), "radius": region.radius, "domain": _ends(region.within)}
+        case None:
+            pass
     return found
 
 
