@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lipcert.activations import balls
+from lipcert.activations import balls, rational
+from lipcert.activations.rational import RationalForm
 from lipcert.activations.record import ActivationRecord, NormalForm, Parameters
-from lipcert.activations.sorting import Maximum, helmert, mean_slope, normal_form
+from lipcert.activations.sorting import Maximum, helmert, mean_slope, normal_form, rational_slope
 from lipcert.rounding import UNIT, Interval, down, gamma, up
 
 if TYPE_CHECKING:
@@ -63,6 +65,11 @@ class Householder(ActivationRecord):
         radius = 2.0 * UNIT * (np.abs(product) + np.abs(K)) + _TINY
         group = np.zeros(1, dtype=np.int64)
         return NormalForm(K, 0.5 * u[:, :, None], c[:, None, :], group, group, K_radius=radius)
+
+    def rational_form(self, block: int, parameters: Parameters) -> RationalForm | None:
+        (u,), (c,) = rational.rationals(parameters["u"]), rational.rationals(parameters["c"])
+        K = [[Fraction(i == j) - a * b / 2 for j, b in enumerate(c)] for i, a in enumerate(u)]
+        return RationalForm(K, [[a / 2] for a in u], [c], [Fraction(1)], [Fraction(1)], [0], [0])
 
     def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
         u, c = (parameters[key] for key in "uc")
@@ -134,6 +141,11 @@ class Softmax(ActivationRecord):
         B, B_radius = helmert(block)
         return normal_form(0.25 * centring, 0.25 * radius, 0.25 * B, 0.25 * B_radius, block)
 
+    def rational_form(self, block: int, parameters: Parameters) -> RationalForm | None:
+        quarter = Fraction(1, 4)
+        C, squares = rational.helmert(block, quarter)
+        return rational.preserving(rational.centring(block, quarter), C, squares, block)
+
     def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
         return _shares(on, block).reaching(0.0, 1.0)
 
@@ -177,6 +189,9 @@ class LogSoftmax(ActivationRecord):
     ) -> NormalForm:
         P = np.full((block, min(block - 1, 1)), -mean_slope(block))
         return normal_form(*_centring(block), P, None, block)
+
+    def rational_form(self, block: int, parameters: Parameters) -> RationalForm | None:
+        return rational.preserving(rational.centring(block), *rational_slope(block, block, -1), block)
 
     def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
         return _shares(on, block, logarithm=True).reaching(-np.inf, 0.0)

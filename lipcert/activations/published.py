@@ -7,11 +7,14 @@ lam + gamma (Householder), which (C) needs to be ≥ 0: a normal form with K = 0
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lipcert.activations import rational
 from lipcert.activations.blocks import Householder
+from lipcert.activations.rational import RationalForm
 from lipcert.activations.record import NormalForm, Parameters
 from lipcert.activations.sorting import Sort, helmert
 from lipcert.rounding import UNIT
@@ -42,6 +45,15 @@ class PublishedSort(Sort):
         P = np.hstack([B, mean])[None]
         spread = np.hstack([radius, 2.0 * np.spacing(mean)])[None]
         return NormalForm(K, P, P.swapaxes(1, 2), group, group, None, spread, spread.swapaxes(1, 2))
+
+    def rational_form(self, block: int, parameters: Parameters) -> RationalForm | None:
+        if block == 2:
+            return RationalForm.of(self.normal_form(block, parameters))
+        C, squares = rational.helmert(block)
+        P, g = [[*row, Fraction(1)] for row in C], [*squares, Fraction(block)]
+        group = [0] * (block - 1) + [1 if block > 1 else 0]
+        zero = rational.constant(block, block, Fraction(0))
+        return RationalForm(zero, P, rational.transposed(P, block), g, [1 / v for v in g], group, group)
 
     def is_modulus(self, block: int) -> bool:
         return False
@@ -86,6 +98,18 @@ class PublishedHouseholder(Householder):
 
     def as_modulus(self, block: int, parameters: Parameters) -> None:
         return None
+
+    def rational_form(self, block: int, parameters: Parameters) -> RationalForm | None:
+        (u,), (c,) = rational.rationals(parameters["u"]), rational.rationals(parameters["c"])
+        square, n = sum(v * v for v in c), range(block)
+        along = [[a * b / square for b in c] for a in c]
+        K = [[along[i][j] - u[i] * c[j] / 2 for j in n] for i in n]
+        rest = [[Fraction(i == j) - along[i][j] for j in n] for i in n]
+        if block == 1:
+            return RationalForm(K, [[u[0] / 2]], [c], [Fraction(1)], [Fraction(1)], [0], [0])
+        P, group = [[*rest[i], u[i] / 2] for i in n], [0] * block + [1]
+        ones = [Fraction(1)] * (block + 1)
+        return RationalForm(K, P, [*rest, c], ones, ones, group, group)
 
 
 def _outer(a: Array, b: Array) -> Array:

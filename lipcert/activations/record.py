@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lipcert.activations import local
+from lipcert.activations.rational import RationalForm
 from lipcert.errors import InvalidRequest, Unbounded
 from lipcert.rounding import Interval
 
@@ -111,6 +113,18 @@ class ActivationRecord(ABC):
         around
             An enclosure of the point, on that range, that all increments start from; any two points by default.
         """
+
+    def rational_form(self, block: int, parameters: Parameters) -> RationalForm | None:
+        """The normal form of one block in rational numbers, or None where it has none.
+
+        Parameters
+        ----------
+        block
+            Inputs of a block.
+        parameters
+            Those of the block, with a first axis of 1.
+        """
+        return RationalForm.of(self.normal_form(block, parameters))
 
     @abstractmethod
     def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
@@ -254,6 +268,13 @@ class Pointwise(ActivationRecord):
     def lines(self, parameters: Parameters, on: Interval, below: Array, above: Array) -> tuple[Array, Array]:
         """(b, t) with below·z + b ≤ φ(z) ≤ above·z + t on a range, for any slopes, one a number."""
         return local.offsets(self, parameters, on, below, above)
+
+    def rational_form(self, block: int, parameters: Parameters) -> RationalForm | None:
+        form = self.normal_form(block, parameters)
+        low, high = (Fraction(float(end[0])) for end in self.slopes(parameters))
+        K, P = Fraction(float(form.K.item())), Fraction(float(form.P.sum()))
+        # what was rounded to float64 numbers is compared exactly with the slopes
+        return RationalForm.of(form) if low >= K - P and high <= K + P else None
 
     def is_modulus(self, block: int) -> bool:
         return self.modulus

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lipcert.activations import balls
+from lipcert.activations import balls, rational
 from lipcert.activations.record import ActivationRecord, NormalForm, Parameters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lipcert.activations.rational import RationalForm, Rationals
     from lipcert.arrays import Array
     from lipcert.rounding import Interval
 
@@ -42,6 +44,15 @@ def mean_slope(k: int) -> float:
     """√(1 − 1/k), rounded up: a norm bound of p − 1/k over the simplex."""
     # the root halves the error of 1 − 1/k, and both together are less than one unit in the last place
     return float(np.nextafter(np.sqrt(1.0 - 1.0 / k), 2.0))
+
+
+def rational_slope(rows: int, k: int, sign: int = 1) -> tuple[Rationals, list[Fraction]]:
+    """±`mean_slope` in a column, which is exactly at least √(1 − 1/k), and the weight of its channel."""
+    if k == 1:
+        return [[] for _ in range(rows)], []
+    slope = Fraction(mean_slope(k))
+    assert slope**2 >= 1 - Fraction(1, k)
+    return rational.constant(rows, 1, sign * slope), [Fraction(1)]
 
 
 def normal_form(K: Array, K_radius: Array, P: Array, P_radius: Array | None, k: int) -> NormalForm:
@@ -97,6 +108,12 @@ class Sort(ActivationRecord):
             K, P, Q = np.full((1, 2, 2), 0.5), np.array([[[-0.5], [0.5]]]), np.array([[[-1.0, 1.0]]])
             return NormalForm(K, P, Q, group, group)
         return normal_form(*mean_matrix(block, block), *helmert(block), block)
+
+    def rational_form(self, block: int, parameters: Parameters) -> RationalForm | None:
+        if block == 2:
+            return super().rational_form(block, parameters)
+        C, squares = rational.helmert(block)
+        return rational.preserving(rational.constant(block, block, Fraction(1, block)), C, squares, block)
 
     def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
         # the k-th smallest is monotone in every input
@@ -163,6 +180,12 @@ class Maximum(ActivationRecord):
         # a larger P is sound: it only makes the channel smaller
         P = np.full((1, min(block - 1, 1)), mean_slope(block))
         return normal_form(*mean_matrix(1, block), P, None, block)
+
+    def rational_form(self, block: int, parameters: Parameters) -> RationalForm | None:
+        if block == 2:
+            return super().rational_form(block, parameters)
+        mean = rational.constant(1, block, Fraction(1, block))
+        return rational.preserving(mean, *rational_slope(1, block), block)
 
     def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
         return on.of_blocks(block, lambda end: end.max(axis=1))
