@@ -592,8 +592,9 @@ def compare(
 @cli.command(short_help="Check a certificate against a model.")
 @click.argument("certificate", type=FILE)
 @model_argument
+@click.option("--exact", is_flag=True, help="Check it in rational arithmetic; for networks of about 200 channels.")
 @json_option
-def verify(certificate: Path, model: Path, output: str | None, as_json: bool) -> None:
+def verify(certificate: Path, model: Path, output: str | None, exact: bool, as_json: bool) -> None:
     """Check that CERTIFICATE proves its bound for MODEL; needs no solver."""
     from lipcert.certificates import verify as check
     from lipcert.report import json, text
@@ -603,7 +604,7 @@ def verify(certificate: Path, model: Path, output: str | None, as_json: bool) ->
     graph = _read(model, output)
     with LiveLine() as line:
         line(Progress("checking the certificate"))
-        verdict = check(certificate, graph)
+        verdict = check(certificate, graph, exact=exact)
     if as_json:
         click.echo(json.dumps(json.verdict(verdict, str(certificate), str(model)) | _used()))
     else:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lipcert.certificates.certificate import Certificate
+from lipcert.certificates.exact import ExactProof
 from lipcert.certificates.proof import Proofs
 from lipcert.errors import CertificateRejected, InvalidRequest, NotCertified
 from lipcert.graph.prepare import FORMS
@@ -23,10 +24,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A certificate that was checked and found valid."""
+    """A certificate that was checked and found valid.
+
+    Attributes
+    ----------
+    certificate
+        The certificate.
+    well_posed
+        Whether implicit layers are proven to have exactly one solution.
+    exact
+        Whether it was checked in rational arithmetic.
+    """
 
     certificate: Certificate
     well_posed: bool
+    exact: bool = False
 
     @property
     def value(self) -> float:
@@ -34,7 +46,7 @@ class Verdict:
         return self.certificate.value
 
 
-def verify(certificate: Certificate | str | Path, graph: Graph) -> Verdict:
+def verify(certificate: Certificate | str | Path, graph: Graph, *, exact: bool = False) -> Verdict:
     """Prove a certificate against a network.
 
     Parameters
@@ -43,6 +55,8 @@ def verify(certificate: Certificate | str | Path, graph: Graph) -> Verdict:
         A certificate or the path of its file.
     graph
         The network.
+    exact
+        Check it in rational arithmetic, without any floating point; for networks of up to about 200 channels.
 
     Returns
     -------
@@ -56,6 +70,8 @@ def verify(certificate: Certificate | str | Path, graph: Graph) -> Verdict:
         If it does not prove its claim for this network; the message says why.
     NotEnoughMemory
         If the check needs more memory than there is.
+    InvalidRequest
+        If the network or the claim is none for the exact check.
 
     Examples
     --------
@@ -86,9 +102,12 @@ def verify(certificate: Certificate | str | Path, graph: Graph) -> Verdict:
     try:
         # the labels are read anew, for this network
         outputs = Selection.parse(c.outputs, graph.output_size) if c.outputs else Selection()
-        proofs = Proofs(posed(graph, replace(c.claim, outputs=outputs), c.form, c.hints).graph, c.claim)
+        prepared = posed(graph, replace(c.claim, outputs=outputs), c.form, c.hints).graph
     except InvalidRequest as error:
         raise reject(str(error)) from None
+    if exact and c.claim.region is not None:
+        raise InvalidRequest("the exact check is for global claims", where=where, advice="check it without --exact")
+    proofs: Proofs | ExactProof = ExactProof(prepared, c.claim) if exact else Proofs(prepared, c.claim)
     if len(proofs.cases) != len(c.scalings):
         raise reject(f"it holds {len(c.scalings)} scalings where its claim needs {len(proofs.cases)}")
     for k, (case, scaling) in enumerate(zip(proofs.cases, c.scalings, strict=True)):
@@ -103,4 +122,6 @@ def verify(certificate: Certificate | str | Path, graph: Graph) -> Verdict:
             raise reject(str(error)) from None
         if not proven:
             raise reject(f"scaling {k} does not prove its bound: ‖B‖ < 1 could not be shown")
-    return Verdict(c, True)
+        if exact and not ExactProof.value_holds(scaling, c.value):
+            raise reject(f"scaling {k} proves more than the claimed {c.value:.9g}")
+    return Verdict(c, True, exact)

@@ -41,6 +41,7 @@ def verdict(result: Verdict, certificate: str, model: str) -> dict[str, Any]:
         "scope": scope(claim.claim.region, claim.claim.anchored),
         "upper": result.value,
         "well_posed": result.well_posed,
+        "exact": result.exact,
         "idealisations": list(claim.idealisations),
     }
 

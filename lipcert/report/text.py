@@ -96,6 +96,10 @@ def verdict(result: Verdict, certificate: str) -> str:
     rows = [
         ("valid", certificate),
         ("proven bound", f"{upward(result.value)}   {_norms(claim, claim.outputs)}, {what}, {claim.claim.place}"),
+        (
+            "checked",
+            "in rational arithmetic" if result.exact else "in floating point with all rounding errors accounted for",
+        ),
     ]
     return "\n".join(columns(rows) + _listed("idealisations", claim.idealisations))
 
