@@ -23,6 +23,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tests/sizes.py
 
 docs: $(VENV)/.docs
 	$(BIN)/python docs/generate.py

@@ -13,7 +13,7 @@ import numpy as np
 from lipcert.bounds.run import Run
 from lipcert.bounds.settings import Settings
 from lipcert.bounds.types import Bound, OutputBound
-from lipcert.bounds.watch import Watch, within
+from lipcert.bounds.watch import Proven, Watch, within
 from lipcert.errors import InvalidRequest
 from lipcert.graph.claim import Claim
 from lipcert.graph.nodes import Graph
@@ -210,7 +210,6 @@ def answer(
     with np.errstate(over="ignore", invalid="ignore"):
         proven = Run(graph, claim, settings, watch, guided=search is not None).run()
     proposal, certificate = proven.proposal, proven.certificate
-    labels = claim.outputs.labels
     found: list[LowerBound] = []
     status = proposal.status
     if search is not None:
@@ -220,14 +219,6 @@ def answer(
             # the upper bound is proven by now and must not be lost
             status = Status.INTERRUPTED
     lowers = [item.value for item in found]
-    products = None if proven.product is None or claim.outputs.joint else proven.product.of_each(claim)
-    values = [proven.value] * len(labels) if certificate is None else certificate.values(len(labels))
-    if certificate is None and products is not None:
-        values = [min(value, own) for value, own in zip(values, products, strict=True)]
-    each = tuple(
-        OutputBound(label, values[i], lowers[i] if lowers else None, None if products is None else products[i])
-        for i, label in enumerate(labels)
-    )
     return Bound(
         upper=proven.value,
         lower=max(lowers) if lowers else None,
@@ -247,7 +238,7 @@ def answer(
         well_posed=True,
         idealisations=graph.idealisations,
         certificate=certificate,
-        each=each,
+        each=_each(claim, proven, lowers),
         trace=tuple(trace),
         notes=(*graph.notes, *proven.notes),
         proposed=proposal.claim,
@@ -256,6 +247,19 @@ def answer(
         region=question.region,
         anchored=question.anchored,
         layers=proven.job.prepared.posed.layers,
+    )
+
+
+def _each(claim: Claim, proven: Proven, lowers: list[float]) -> tuple[OutputBound, ...]:
+    """The bound of each selected functional, with its own norm product and lower bound where there is one."""
+    labels, certificate = claim.outputs.labels, proven.certificate
+    products = None if proven.product is None or claim.outputs.joint else proven.product.of_each(claim)
+    values = [proven.value] * len(labels) if certificate is None else certificate.values(len(labels))
+    if certificate is None and products is not None:
+        values = [min(value, own) for value, own in zip(values, products, strict=True)]
+    return tuple(
+        OutputBound(label, values[i], lowers[i] if lowers else None, None if products is None else products[i])
+        for i, label in enumerate(labels)
     )
 
 

@@ -55,6 +55,7 @@ def save(graph: Graph, path: str | Path) -> None:
     --------
     >>> from lipcert.graph import build as nn
     >>> from lipcert.importer import load
+    >>> import tempfile
     >>> folder = tempfile.TemporaryDirectory()
     >>> save(nn.sequential(nn.linear([[1.0, -1.0], [0.5, 2.0]]), nn.maxmin()), folder.name + "/net.onnx")
     >>> load(folder.name + "/net.onnx").output_size
@@ -243,6 +244,12 @@ class _Writer:
         if node.kind in _POINTWISE:
             flat = {key: value.ravel() for key, value in parameters.items()}
             return _POINTWISE[node.kind](self, x, flat)
+        if node.kind not in _BLOCKS:
+            raise InvalidRequest(
+                f"the activation {node.kind!r} has no spelling in ONNX",
+                where=node.name,
+                advice="register one with lipcert.importer.writer.spells",
+            )
         blocks = self.reshaped(x, (node.blocks, node.block))
         return self.reshaped(_BLOCKS[node.kind](self, blocks, node.block, parameters), (node.size,))
 
@@ -536,3 +543,21 @@ _BLOCKS: dict[str, Callable[[_Writer, str, int, Mapping[str, Array]], str]] = {
     "sort_published": _sort,
     "householder_published": _householder,
 }
+
+
+def spells(kind: str) -> Callable[[Recipe], Recipe]:
+    """Register how `save` writes a scalar activation: a function of the writer, the name of its input and its parameters.
+
+    Examples
+    --------
+    >>> @spells("leaky_tanh")
+    ... def leaky_tanh(writer, x, parameters):
+    ...     return writer.op("Add", writer.op("Tanh", x), writer.op("Mul", x, writer.vector(np.array([0.125]))))
+    >>> del _POINTWISE["leaky_tanh"]
+    """
+
+    def register(recipe: Recipe) -> Recipe:
+        _POINTWISE[kind] = recipe
+        return recipe
+
+    return register
