@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lipcert.bounds.api import bound
     from lipcert.bounds.compare import Comparison, compare
     from lipcert.bounds.decide import decide
+    from lipcert.bounds.jacobian import Jacobian, jacobian
     from lipcert.bounds.lower import LowerBound, lower_bound
     from lipcert.bounds.robustness import Robustness, robustness
     from lipcert.bounds.types import Bound
@@ -51,6 +52,8 @@ _HOME = {
     "Comparison": "bounds.compare",
     "robustness": "bounds.robustness",
     "Robustness": "bounds.robustness",
+    "jacobian": "bounds.jacobian",
+    "Jacobian": "bounds.jacobian",
     "lower_bound": "bounds.lower",
     "LowerBound": "bounds.lower",
     "Certificate": "certificates.certificate",
@@ -88,6 +91,7 @@ __all__ = [
     "InvalidCertificate",
     "InvalidModel",
     "InvalidRequest",
+    "Jacobian",
     "LipcertError",
     "LowerBound",
     "MissingExtra",
@@ -102,6 +106,7 @@ __all__ = [
     "decide",
     "everywhere",
     "from_torch",
+    "jacobian",
     "load",
     "lower_bound",
     "robustness",

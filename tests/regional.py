@@ -7,12 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
+from lipcert.activations import pointwise
 from lipcert.regions import Ball, Box, Region
 
 sys.path.insert(0, str(Path(__file__).parent / "properties"))
 from test_random_graphs import network
 
-__all__ = ["network", "region_of"]
+__all__ = ["KINDS", "network", "region_of"]
+
+# those that take groups of any size, and have slopes everywhere
+GROUPS = ("sort", "maximum", "householder", "softmax", "log_softmax", "log_sum_exp", "norm")
+KINDS = [record.name for record in pointwise.RECORDS] + list(GROUPS)
 
 
 def region_of(rng: np.random.Generator, inputs: int) -> Region:

@@ -31,6 +31,8 @@ _FAR = 2.0**20
 # parts of the width at which a profile is cut on both sides of a point of interest
 _NEAR = np.array([0.0, *(sign * 2.0**-k for k in (1, 3, 5, 7, 10) for sign in (-1.0, 1.0))])
 _SEARCH = 65
+# pieces of a derivative
+_PIECES = 24
 
 
 class Scalar(Protocol):
@@ -50,6 +52,8 @@ class Scalar(Protocol):
     def limits(self) -> Pair | None: ...
     @property
     def reach(self) -> Pair | None: ...
+    @property
+    def smooth(self) -> bool: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,6 +224,27 @@ def offsets(record: Scalar, parameters: Parameters, on: Interval, below: Array, 
     return found.lowest(below), found.highest(above)
 
 
+def slope_lines(record: Scalar, parameters: Parameters, on: Interval) -> tuple[Array, Array, Array, Array] | None:
+    """(below, under, above, over): lines below and above the derivative on [low, high]; None where it may jump.
+
+    The derivative is cut into pieces, on which its own derivative is enclosed in ball arithmetic.
+    """
+    if not record.smooth or not (np.abs(on.low) <= _FAR).all() or not (np.abs(on.high) <= _FAR).all():
+        return None
+    grid = on.low[:, None] + (on.high - on.low)[:, None] * np.linspace(0.0, 1.0, _PIECES + 1)
+    grid[:, -1] = on.high
+    grid = np.maximum.accumulate(np.clip(grid, on.low[:, None], on.high[:, None]), axis=1)
+    value = _enclosed(record, parameters, grid, grid)[1]
+    bend = _enclosed(record, parameters, grid[:, :-1], grid[:, 1:], order=2)[1]
+    found = Profile(grid, value, bend, np.ones(bend.low.shape, dtype=bool))
+    width = on.high - on.low
+    with np.errstate(invalid="ignore", divide="ignore"):
+        chord = (value.high[:, -1] - value.high[:, 0]) / width
+    chord = np.where(np.isfinite(chord) & (width > 1e-12), chord, 0.0)
+    # the chord is best on one side, and about as good as the tangent on the other one
+    return chord, found.lowest(chord), chord, found.highest(chord)
+
+
 def profile(record: Scalar, parameters: Parameters, on: Interval, points: Array | None = None) -> Profile:
     """The function on [low, high], cut at its kinks and turning points, and at further `points` (numbers, k)."""
     if record.breaks is not None:
@@ -327,8 +352,10 @@ def _with_tails(record: Scalar, parameters: Parameters, on: Interval, inner: Pro
     )
 
 
-def _enclosed(record: Scalar, parameters: Parameters, low: Array, high: Array) -> tuple[Interval, Interval]:
-    """Value and slope on the intervals [low, high], (numbers, points), by ball arithmetic."""
+def _enclosed(
+    record: Scalar, parameters: Parameters, low: Array, high: Array, order: int = 1
+) -> tuple[Interval, Interval]:
+    """Value and slope, or slope and its derivative, on the intervals [low, high], (numbers, points), by ball arithmetic."""
     from flint import arb, arb_series
 
     n, count = low.shape
@@ -337,9 +364,10 @@ def _enclosed(record: Scalar, parameters: Parameters, low: Array, high: Array) -
     ends = zip(low.ravel().tolist(), high.ravel().tolist(), strict=True)
     for at, (a, b) in enumerate(ends):
         x = arb(a) if a == b else arb(a).union(arb(b))
-        y = record.enclosure(arb_series([x, 1], prec=2), exact[at // count])
+        y = record.enclosure(arb_series([x, 1], prec=order + 1), exact[at // count])
         for row in (0, 1):
-            ball = y[row]
+            # the k-th coefficient is the k-th derivative over k!
+            ball = y[row + order - 1] * (row + 1 if order == 2 else 1)
             mid[row, at], rad[row, at] = float(ball.mid()), float(ball.rad())
     with np.errstate(invalid="ignore"):
         radius = up(rad)

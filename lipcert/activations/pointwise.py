@@ -224,6 +224,7 @@ CELU = Pointwise(
     bends=_bends(0.0),
     limits=_within(0.0, 1.0),
     reach=lambda p: (-p["alpha"], np.full(1, np.inf)),
+    smooth=True,
 )
 
 TANH = Pointwise(
@@ -237,6 +238,7 @@ TANH = Pointwise(
     bends=_bends(0.0),
     limits=_within(0.0, 0.0),
     reach=_within(-1.0, 1.0),
+    smooth=True,
 )
 
 SIGMOID = Pointwise(
@@ -250,6 +252,7 @@ SIGMOID = Pointwise(
     bends=_bends(0.0),
     limits=_within(0.0, 0.0),
     reach=_within(0.0, 1.0),
+    smooth=True,
 )
 
 
@@ -270,6 +273,7 @@ SOFTPLUS = Pointwise(
     bends=_bends(),
     limits=lambda p: _step(p["beta"], np.zeros(1), _ONE),
     reach=lambda p: (np.where(p["beta"] > 0, 0.0, -np.inf), np.where(p["beta"] > 0, np.inf, 0.0)),
+    smooth=True,
 )
 
 LOG_SIGMOID = Pointwise(
@@ -283,6 +287,7 @@ LOG_SIGMOID = Pointwise(
     bends=_bends(),
     limits=_within(1.0, 0.0),
     reach=_within(-np.inf, 0.0),
+    smooth=True,
 )
 
 SOFTSIGN = Pointwise(
@@ -296,6 +301,7 @@ SOFTSIGN = Pointwise(
     bends=_bends(0.0),
     limits=_within(0.0, 0.0),
     reach=_within(-1.0, 1.0),
+    smooth=True,
 )
 
 HARD_SIGMOID = Pointwise(
@@ -346,6 +352,7 @@ GELU = Pointwise(
     "(2 − t²)φ(t) vanishes at t = ±√2",
     bends=_scaled_bends(1.0, "rate"),
     limits=lambda p: _step(p["rate"], np.zeros(1), _ONE),
+    smooth=True,
 )
 
 
@@ -376,6 +383,7 @@ GELU_TANH = Pointwise(
     "x·(1 + tanh(√(2/π)(x + 0.044715 x³)))/2; extrema of the slope at ±1.41850…, computed to 40 digits",
     bends=_bends(-1.4185040087908284, 1.4185040087908284),
     limits=_within(0.0, 1.0),
+    smooth=True,
 )
 
 SILU = Pointwise(
@@ -389,6 +397,7 @@ SILU = Pointwise(
     "to 40 digits; Swish",
     bends=_scaled_bends(2.3993572805154677, "beta"),
     limits=lambda p: _step(p["beta"], np.zeros(1), _ONE),
+    smooth=True,
 )
 
 
@@ -420,6 +429,7 @@ MISH = Pointwise(
     "x·tanh(softplus(x)); extrema of the slope at −2.25637… and 1.49057…, computed to 40 digits",
     bends=_bends(-2.2563763963607932, 1.4905711794854285),
     limits=_within(0.0, 1.0),
+    smooth=True,
 )
 
 ERF = Pointwise(
@@ -433,6 +443,7 @@ ERF = Pointwise(
     bends=_bends(0.0),
     limits=_within(0.0, 0.0),
     reach=_within(-1.0, 1.0),
+    smooth=True,
 )
 
 SIN = Pointwise(
@@ -445,6 +456,7 @@ SIN = Pointwise(
     "sin' = cos lies in [−1, 1]",
     bends=_periodic_bends(0.0, np.pi),
     reach=_within(-1.0, 1.0),
+    smooth=True,
 )
 
 COS = Pointwise(
@@ -457,6 +469,7 @@ COS = Pointwise(
     "cos' = −sin lies in [−1, 1]",
     bends=_periodic_bends(np.pi / 2, np.pi),
     reach=_within(-1.0, 1.0),
+    smooth=True,
 )
 
 SIN_SQUARED = Pointwise(
@@ -469,6 +482,7 @@ SIN_SQUARED = Pointwise(
     "the slope of sin² x is sin 2x in [−1, 1]; x + sin²(a·x)/a is Snake, arXiv 2006.08195",
     bends=_periodic_bends(np.pi / 4, np.pi / 2),
     reach=_within(0.0, 1.0),
+    smooth=True,
 )
 
 SNAKE = Pointwise(
@@ -480,6 +494,7 @@ SNAKE = Pointwise(
     lambda x, p: x + (1 - (2 * p["a"] * x).cos()) / (2 * p["a"]),
     "x + sin²(a·x)/a, a ≠ 0, has the slope 1 + sin(2a·x) in [0, 2]; arXiv 2006.08195",
     bends=_periodic_bends(np.pi / 4, np.pi / 2, "a"),
+    smooth=True,
 )
 
 ARCTAN = Pointwise(
@@ -493,6 +508,7 @@ ARCTAN = Pointwise(
     bends=_bends(0.0),
     limits=_within(0.0, 0.0),
     reach=_within(-1.5707963267948968, 1.5707963267948968),
+    smooth=True,
 )
 
 ARSINH = Pointwise(
@@ -505,6 +521,7 @@ ARSINH = Pointwise(
     "the slope 1/√(1 + x²) lies in (0, 1]",
     bends=_bends(0.0),
     limits=_within(0.0, 0.0),
+    smooth=True,
 )
 
 
@@ -540,6 +557,7 @@ TANHSHRINK = Pointwise(
     "the slope of x − tanh x is tanh² x in [0, 1)",
     bends=_bends(0.0),
     limits=_within(1.0, 1.0),
+    smooth=True,
 )
 
 
@@ -559,6 +577,7 @@ SOFT_ABS = Pointwise(
     bends=_bends(),
     limits=_within(-1.0, 1.0),
     reach=_within(0.0, np.inf),
+    smooth=True,
 )
 
 RECORDS = (

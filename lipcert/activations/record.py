@@ -204,6 +204,8 @@ class Pointwise(ActivationRecord):
         The slopes at −∞ and +∞.
     reach
         The least and the largest value, rounded outward.
+    smooth
+        Whether the derivative is continuous, whatever the parameters, with a derivative of its own but at single points.
     """
 
     name: str
@@ -218,6 +220,7 @@ class Pointwise(ActivationRecord):
     bends: local.Bends | None = field(default=None, kw_only=True)
     limits: local.Pair | None = field(default=None, kw_only=True)
     reach: local.Pair | None = field(default=None, kw_only=True)
+    smooth: bool = field(default=False, kw_only=True)
 
     def value(self, z: Array, parameters: Parameters) -> Array:
         return self.function(z, _aligned(parameters))
@@ -275,6 +278,10 @@ class Pointwise(ActivationRecord):
         K, P = Fraction(float(form.K.item())), Fraction(float(form.P.sum()))
         # what was rounded to float64 numbers is compared exactly with the slopes
         return RationalForm.of(form) if low >= K - P and high <= K + P else None
+
+    def slope_lines(self, parameters: Parameters, on: Interval) -> tuple[Array, Array, Array, Array] | None:
+        """(below, under, above, over) with below·z + under ≤ φ′(z) ≤ above·z + over on a range; None where φ′ may jump."""
+        return local.slope_lines(self, parameters, on)
 
     def is_modulus(self, block: int) -> bool:
         return self.modulus

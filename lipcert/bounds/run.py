@@ -21,6 +21,7 @@ from lipcert.graph.nodes import FixedPoint
 from lipcert.graph.sizes import channels, rows
 from lipcert.norms import Norm
 from lipcert.ranges import posed
+from lipcert.ranges.jacobian import seconds as jacobian_seconds
 from lipcert.sdp.outcome import Progress, SolverOptions, Status
 from lipcert.sdp.solvers import DENSE_LIMIT, SOLVERS, Takes, choose, registration
 
@@ -45,6 +46,8 @@ DOUBT = 1e-5
 """How far a proven bound may lie above what its solver knows for sure before others have their turn, relative."""
 MATRIX_FREE = next(name for name, entry in SOLVERS.items() if entry.takes is Takes.OPERATOR)
 """The solver that goes on from a point on which another one stalls."""
+JACOBIAN_SECONDS = 1.0
+"""Guessed time up to which the entries of the Jacobian are bounded too."""
 BLOCKS = "blocks"
 """The form of the norm product, that of the network as it is written."""
 
@@ -167,6 +170,8 @@ class Run:
                 best = self.watch.best or self._norm_product()
                 self.watch.best = replace(best, proposal=replace(best.proposal, status=Status.INTERRUPTED))
                 break
+        if self.claim.region is not None and self.settings.method == AUTO:
+            self._by_jacobian()
         if self.watch.best is not None:
             return replace(self.watch.best, product=product, notes=tuple(self.notes))
         if failure is not None:
@@ -251,6 +256,25 @@ class Run:
         prover.require_memory()
         attempt = Attempt(self, name, prover, job)
         return attempt.proven(method.propose(attempt.job))
+
+    def _by_jacobian(self) -> None:
+        """The other source of bounds on a region, where it is quick: the smaller one is kept."""
+        selected = self.claim.select(self.graph)
+        if jacobian_seconds(selected) > JACOBIAN_SECONDS:
+            return
+        self.watch(Progress("entries of the Jacobian"))
+        try:
+            certificate = self.prover(self.settings.form).by_jacobian()
+        except (DoesNotApply, NotCertified, MemoryError):
+            return
+        best = self.watch.best
+        if best is None or certificate.value < best.value:
+            if best is not None:
+                self.notes.append(
+                    f"the entries of the Jacobian prove less than {best.proposal.method}, {best.value:.10g}"
+                )
+            proposal = Proposal((), "jacobian", "none", Status.CLOSED_FORM, None, None)
+            self.watch.keep(Proven(proposal, certificate, certificate.value, self.job(self.settings.form)))
 
     def tell_proof(self, done: int, total: int) -> None:
         """Say how many cases are proven."""

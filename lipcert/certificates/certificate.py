@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 FORMAT = "lipcert certificate"
 VERSION = 2
+PROGRAMS = "programs"
+JACOBIAN = "jacobian"
 MAX_BYTES = 256 * 2**20
 # with no more digits than a float64 has, so that nothing is rounded
 _HEXADECIMAL = re.compile(r"0x[01](\.[0-9a-f]{1,13})?p[+-]?[0-9]{1,4}")
@@ -58,6 +60,8 @@ class Certificate(Shown):
         The version of lipcert that wrote it.
     hints
         On a region, what leads to the same ranges elsewhere.
+    evidence
+        What proves it: the semidefinite programs with their scalings, or the entries of the Jacobian, which take none.
     """
 
     claim: Claim
@@ -68,6 +72,7 @@ class Certificate(Shown):
     idealisations: tuple[str, ...] = ()
     tool: str = __version__
     hints: Hints = NONE
+    evidence: str = PROGRAMS
 
     def facts(self) -> list[tuple[str, str]]:
         """What a prompt and a notebook show."""
@@ -97,6 +102,8 @@ class Certificate(Shown):
 
     def values(self, outputs: int) -> list[float]:
         """The bound of each of the outputs of the claim."""
+        if self.evidence == JACOBIAN:
+            return [self.value] * outputs
         return self.claim.value_of_each([scaling.value() for scaling in self.scalings], outputs)
 
     def to_json(self) -> str:
@@ -113,6 +120,7 @@ class Certificate(Shown):
                 "value": self.value.hex(),
             },
             "network": {"sha256": self.graph, "form": self.form},
+            "evidence": self.evidence,
             "hints": self.hints.to_json(),
             "scalings": [
                 {
@@ -160,7 +168,7 @@ class Certificate(Shown):
         document = read.json(text)
         # version 1 had no regions, and one more field, which could hold one value
         first = isinstance(document, dict) and repr(document.get("version")) == "1"
-        top = read.fields(document, _TOP | ({} if first else {"hints": dict}), "the certificate")
+        top = read.fields(document, _TOP | ({} if first else {"hints": dict, "evidence": str}), "the certificate")
         version = top["version"]
         if top["format"] != FORMAT:
             raise read.fail(f"the format is {top['format']!r}, not {FORMAT!r}")
@@ -191,6 +199,7 @@ class Certificate(Shown):
             tuple(map(_without_file, top["idealisations"]) if version == 1 else top["idealisations"]),
             top["tool"].removeprefix("lipcert "),
             NONE if first else read.hints(top["hints"]),
+            PROGRAMS if first else read.evidence(top["evidence"]),
         )
 
 
@@ -269,6 +278,11 @@ class _Reader:
         if anchored and (region is None or region.centre is None):
             raise self.fail("the region has no centre that increments could start from")
         return region, anchored
+
+    def evidence(self, text: str) -> str:
+        if text not in (PROGRAMS, JACOBIAN):
+            raise self.fail(f"the evidence {text!r} is not known")
+        return text
 
     def hints(self, item: Any) -> Hints:
         try:

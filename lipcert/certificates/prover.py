@@ -6,19 +6,29 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from lipcert.certificates.certificate import Certificate
+import numpy as np
+
+from lipcert.certificates.certificate import JACOBIAN, Certificate
+from lipcert.certificates.claims import LEAST
 from lipcert.certificates.proof import Proofs
 from lipcert.errors import NotCertified
 from lipcert.graph.claim import Claim
 from lipcert.graph.nodes import FixedPoint
+from lipcert.graph.prepare import posed as prepared
 from lipcert.graph.sizes import nodes
 from lipcert.ranges import posed
+from lipcert.ranges.jacobian import jacobian
+from lipcert.regions import everywhere
 
 if TYPE_CHECKING:
     from lipcert.certificates.claims import Scaling
     from lipcert.constraints.multipliers import Multipliers
     from lipcert.graph.nodes import Graph
     from lipcert.ranges import Localised
+
+
+# relative
+_ROOM = 2.0**-34
 
 
 class Prover:
@@ -111,6 +121,26 @@ class Prover:
             hints=self.posed.hints,
         )
 
+    def by_jacobian(self) -> Certificate:
+        """The certificate by the entries of the Jacobian on the region of the claim.
+
+        Raises
+        ------
+        DoesNotApply
+            If there is an implicit layer.
+        """
+        value = jacobian_bound(self.graph, self.claim, self.form)
+        return Certificate(
+            self.claim,
+            # who checks finds other last digits
+            float(np.nextafter(value * (1.0 + _ROOM), np.inf)),
+            self.form,
+            self.graph.fingerprint.hex(),
+            (),
+            self.graph.idealisations,
+            evidence=JACOBIAN,
+        )
+
     def _failure(self) -> NotCertified:
         if any(isinstance(node, FixedPoint) for node in nodes(self.posed.graph)):
             return NotCertified(
@@ -119,6 +149,13 @@ class Prover:
         return NotCertified(
             "the proposed multipliers could not be proven", advice="try another method or a longer time limit"
         )
+
+
+def jacobian_bound(graph: Graph, claim: Claim, form: str) -> float:
+    """What the entries of the Jacobian prove of a claim: its norm at every point of a convex region bounds all chords."""
+    region = everywhere() if claim.region is None else claim.region
+    with np.errstate(over="ignore", invalid="ignore"):
+        return max(jacobian(prepared(graph, claim, form), region).norm(claim.norm, claim.output_norm), LEAST)
 
 
 def prove(graph: Graph, claim: Claim, proposals: Sequence[Multipliers]) -> Certificate:

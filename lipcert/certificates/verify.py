@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lipcert.certificates.certificate import Certificate
+from lipcert.certificates.certificate import JACOBIAN, Certificate
 from lipcert.certificates.exact import ExactProof
 from lipcert.certificates.proof import Proofs
+from lipcert.certificates.prover import jacobian_bound
 from lipcert.errors import CertificateRejected, InvalidRequest, NotCertified
 from lipcert.graph.prepare import FORMS
 from lipcert.graph.selection import Selection
@@ -19,6 +20,9 @@ from lipcert.norms import Norm
 from lipcert.ranges import posed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lipcert.graph.claim import Claim
     from lipcert.graph.nodes import Graph
 
 
@@ -91,22 +95,19 @@ def verify(certificate: Certificate | str | Path, graph: Graph, *, exact: bool =
     def reject(reason: str) -> CertificateRejected:
         return CertificateRejected(reason, where=where, advice="it proves nothing about this model")
 
-    if c.graph != graph.fingerprint.hex():
-        raise reject("it was made for another network")
-    if c.idealisations != graph.idealisations:
-        raise reject("it states other idealisations than the model has")
-    if c.form not in FORMS:
-        raise reject("it names a form of the network that is not known")
-    if c.outputs and c.output_norm is not Norm.LINF:
-        raise reject("selected outputs are bounded one by one, so its output norm must be inf")
+    if (reason := _mismatch(c, graph)) is not None:
+        raise reject(reason)
+    if exact and (c.claim.region is not None or c.evidence == JACOBIAN):
+        raise InvalidRequest("the exact check is for global claims", where=where, advice="check it without --exact")
     try:
         # the labels are read anew, for this network
         outputs = Selection.parse(c.outputs, graph.output_size) if c.outputs else Selection()
-        prepared = posed(graph, replace(c.claim, outputs=outputs), c.form, c.hints).graph
+        claim = replace(c.claim, outputs=outputs)
+        if c.evidence == JACOBIAN:
+            return _by_jacobian(c, graph, claim, reject)
+        prepared = posed(graph, claim, c.form, c.hints).graph
     except InvalidRequest as error:
         raise reject(str(error)) from None
-    if exact and c.claim.region is not None:
-        raise InvalidRequest("the exact check is for global claims", where=where, advice="check it without --exact")
     proofs: Proofs | ExactProof = ExactProof(prepared, c.claim) if exact else Proofs(prepared, c.claim)
     if len(proofs.cases) != len(c.scalings):
         raise reject(f"it holds {len(c.scalings)} scalings where its claim needs {len(proofs.cases)}")
@@ -125,3 +126,26 @@ def verify(certificate: Certificate | str | Path, graph: Graph, *, exact: bool =
         if exact and not ExactProof.value_holds(scaling, c.value):
             raise reject(f"scaling {k} proves more than the claimed {c.value:.9g}")
     return Verdict(c, True, exact)
+
+
+def _mismatch(c: Certificate, graph: Graph) -> str | None:
+    """Why the certificate is not about this network, if it is not."""
+    if c.graph != graph.fingerprint.hex():
+        return "it was made for another network"
+    if c.idealisations != graph.idealisations:
+        return "it states other idealisations than the model has"
+    if c.form not in FORMS:
+        return "it names a form of the network that is not known"
+    if c.outputs and c.output_norm is not Norm.LINF:
+        return "selected outputs are bounded one by one, so its output norm must be inf"
+    return None
+
+
+def _by_jacobian(c: Certificate, graph: Graph, claim: Claim, reject: Callable[[str], CertificateRejected]) -> Verdict:
+    """The same where the entries of the Jacobian are the evidence: they take nothing but the network and the region."""
+    if c.scalings:
+        raise reject("it holds scalings that its evidence does not need")
+    value = jacobian_bound(graph, claim, c.form)
+    if not value <= c.value:
+        raise reject(f"the entries of the Jacobian prove {value:.9g}, which is more than the claimed {c.value:.9g}")
+    return Verdict(c, True)

@@ -116,14 +116,14 @@ def refine(
         seeds = np.zeros((interval.size, 2 * some.size))
         seeds[some, np.arange(some.size)] = 1.0
         seeds[some, np.arange(some.size, 2 * some.size)] = -1.0
-        top = _Backward(graph, region, found, lines).upper(target, seeds)
+        top = Backward(graph, region, found, lines).upper({target: seeds})
         high[some] = np.minimum(high[some], top[: some.size])
         low[some] = np.maximum(low[some], -top[some.size :])
     return Interval(np.minimum(low, high), np.maximum(low, high))
 
 
-class _Backward:
-    """Upper bounds of linear functionals of a node, given as columns."""
+class Backward:
+    """Upper bounds of linear functionals of nodes, given as columns."""
 
     def __init__(self, graph: Graph, region: Region, found: Mapping[int, Interval], lines: Mapping[int, Lines]) -> None:
         self.graph, self.region, self.found, self.lines = graph, region, found, lines
@@ -131,11 +131,12 @@ class _Backward:
         self.constant = np.zeros(0)
         self.lost = np.zeros(0)
 
-    def upper(self, target: int, seeds: Array) -> Array:
-        """At least the supremum of each functional."""
-        self.coefficients = {target: seeds}
-        self.constant, self.lost = np.zeros(seeds.shape[1]), np.zeros(seeds.shape[1])
-        total = np.zeros(seeds.shape[1])
+    def upper(self, seeds: Mapping[int, Array]) -> Array:
+        """At least the supremum of each functional Σ_k c_k·z_k."""
+        self.coefficients = dict(seeds)
+        columns = next(iter(seeds.values())).shape[1]
+        self.constant, self.lost = np.zeros(columns), np.zeros(columns)
+        total = np.zeros(columns)
         # what overflows says nothing
         with np.errstate(over="ignore", invalid="ignore"):
             while self.coefficients:

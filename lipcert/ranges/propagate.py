@@ -72,6 +72,11 @@ def ranges(graph: Graph, region: Region, hints: Hints = NONE) -> Ranges:
     >>> found[1].low.round(9), found[2].low
     (array([-2.]), array([0.]))
     """
+    return sweep(graph, region, hints)[0]
+
+
+def sweep(graph: Graph, region: Region, hints: Hints = NONE) -> tuple[Ranges, dict[int, Lines]]:
+    """The same, with the lines of the activations on scalars."""
     if len(graph.inputs) != 1:
         raise InvalidRequest("a region is for a network of one input")
     region = region.fitted(graph.input_size)
@@ -88,7 +93,7 @@ def ranges(graph: Graph, region: Region, hints: Hints = NONE) -> Ranges:
             if isinstance(node.record, Pointwise):
                 lines[position] = Lines.of(node, found[parent], hint.lines(node.size))
         _step(found, position, node, hints)
-    return found
+    return found, lines
 
 
 def _open(node: Activation, on: Interval) -> IntArray:

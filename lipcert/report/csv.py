@@ -6,7 +6,10 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
+    from lipcert.bounds.jacobian import Jacobian
     from lipcert.bounds.robustness import Robustness
 
 
@@ -26,4 +29,15 @@ def robustness(result: Robustness) -> str:
     writer = csv.DictWriter(text, ["sample", "label", "prediction", "radius", "runner_up", "margin"])
     writer.writeheader()
     writer.writerows(rows)
+    return text.getvalue()
+
+
+def jacobian(result: Jacobian) -> str:
+    """output, input, low, high, monotone (1, −1, or 0 for open): the numbers read back exactly."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["output", "input", "low", "high", "monotone"])
+    signs = result.monotone()
+    for i, j in np.ndindex(*result.low.shape):
+        writer.writerow([i, j, float(result.low[i, j]), float(result.high[i, j]), int(signs[i, j])])
     return text.getvalue()

@@ -13,6 +13,7 @@ from lipcert.sdp.outcome import Status
 if TYPE_CHECKING:
     from lipcert.arrays import Array
     from lipcert.bounds.compare import Comparison
+    from lipcert.bounds.jacobian import Jacobian
     from lipcert.bounds.methods import Method
     from lipcert.bounds.robustness import Robustness
     from lipcert.bounds.types import Bound, OutputBound
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _SHOWN = 4
 """Numbers of a point that are shown."""
+_ENTRIES = 200
+"""Entries of a Jacobian that are shown one by one."""
 
 
 _ANSWERS = {
@@ -87,6 +90,15 @@ def _point(x: Array) -> str:
     """The first numbers of a point."""
     shown = ", ".join(f"{v:.6g}" for v in x[:_SHOWN].tolist())
     return f"({shown}{f', … {x.size - _SHOWN} more' if x.size > _SHOWN else ''})"
+
+
+def jacobian(result: Jacobian, written: str | None = None) -> str:
+    """The table of the entries of a Jacobian; of a large one the summary."""
+    rows = result.facts() + ([("table", written)] if written else [])
+    lines = columns(rows)
+    if result.low.size <= _ENTRIES:
+        lines += ["", *table(("output", "input", "low", "high", "output with input"), result.table())]
+    return "\n".join(lines)
 
 
 def verdict(result: Verdict, certificate: str) -> str:
