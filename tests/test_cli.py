@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from decimal import Decimal
 from itertools import pairwise
@@ -60,6 +59,24 @@ KEYS = {
     "lipcert": str,
     "options": dict,
 }
+
+# the command line with a solver that waits for a signal in its second step
+WAITS = """
+import signal, sys
+from lipcert import cli
+from lipcert.sdp.solvers.interior_point import Search
+
+report = Search.report
+
+def waiting(self):
+    report(self)
+    if self.iterations == 2:
+        print("two steps", file=sys.stderr, flush=True)
+        signal.pause()
+
+Search.report = waiting
+sys.exit(cli.main())
+"""
 
 
 def run(*arguments: str) -> Result:
@@ -476,17 +493,19 @@ class TestProcess:
         assert (script.returncode, script.stderr) == (0, "")
         assert f"_LIPCERT_COMPLETE={shell}_complete" in script.stdout
 
+    @pytest.mark.skipif(sys.platform == "win32", reason="no signals between processes")
     def test_interrupt_gives_the_best_bound_so_far(self, tmp_path: Path) -> None:
         large(tmp_path / "large.onnx")
         process = subprocess.Popen(
-            [sys.executable, "-m", "lipcert", "bound", str(tmp_path / "large.onnx"), "--tolerance", "1e-15", "--json"],
+            [sys.executable, "-c", WAITS, "bound", str(tmp_path / "large.onnx"), "--solver", "native", "--json"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        time.sleep(4)
+        assert process.stderr is not None
+        assert "two steps\n" in iter(process.stderr.readline, "")
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
         data = json.loads(out)
         assert data["verified"]

@@ -340,10 +340,15 @@ def campaign(seeds: Iterable[int], **options: object) -> Iterator[Result]:
         yield examine(sample(seed), **options)
 
 
-def main(count: int, first: int, say: Callable[[str], object]) -> int:
+def main(
+    count: int,
+    first: int,
+    say: Callable[[str], object],
+    run: Callable[[Iterable[int]], Iterator[Result]] = campaign,
+) -> int:
     """Run samples, tell what went wrong, and a summary; the number of violations."""
     results = []
-    for result in campaign(range(first, first + count)):
+    for result in run(range(first, first + count)):
         results.append(result)
         if result.violation:
             say(f"VIOLATION {result.sample}\n  {result.violation}")

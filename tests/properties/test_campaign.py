@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import orthogonal_campaign
 import pytest
 from campaign import ARCHITECTURES, campaign, sample
 
@@ -32,6 +33,32 @@ def test_the_campaign(part):
     violations, weak = report(campaign(range(500 * part, 500 * (part + 1))))
     assert not violations, "\n".join(violations)
     assert len(weak) <= 10, "\n".join(weak)
+
+
+def test_a_slice_of_the_orthogonal_campaign():
+    small = [seed for seed in range(60) if orthogonal_campaign.drawn(seed)[1]["rows"] < 60][:12]
+    violations, weak = report(orthogonal_campaign.campaign(small))
+    assert not violations, "\n".join(violations)
+    assert not weak, "\n".join(weak)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("part", range(4))
+def test_the_orthogonal_campaign(part):
+    violations, weak = report(orthogonal_campaign.campaign(range(125 * part, 125 * (part + 1))))
+    assert not violations, "\n".join(violations)
+    assert not weak, "\n".join(weak)
+
+
+def test_the_orthogonal_campaign_covers_everything():
+    features = [orthogonal_campaign.drawn(seed)[1] for seed in range(500)]
+    assert {f["architecture"] for f in features} == set(orthogonal_campaign.ARCHITECTURES)
+    assert {f["weights"] for f in features} == set(orthogonal_campaign.WEIGHTS)
+    names = {f["activation"] for f in features}
+    assert {"MaxMin", "abs", *(f"GroupSort({g})" for g in range(2, 17)), "Householder(2)"} <= names
+    assert max(f["depth"] for f in features) == 40
+    assert max(f["width"] for f in features) == 64
 
 
 def test_it_covers_everything():

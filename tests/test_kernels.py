@@ -1,0 +1,61 @@
+"""The same tests hold under the kernels that OpenBLAS has for other processors, and with one thread and with two."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+KERNELS = ("Haswell", "Zen", "SkylakeX", "Sandybridge", "Prescott")
+ROOT = Path(__file__).resolve().parents[1]
+# the libraries that were loaded, after products and factorisations on which a wrong processor dies
+PROBE = """
+import numpy as np
+from scipy.linalg import lapack
+from threadpoolctl import threadpool_info
+
+a = np.random.default_rng(0).standard_normal((300, 300))
+lapack.dpotrf(a @ a.T)
+np.linalg.svd(a)
+print(*sorted({str(item.get("architecture")) for item in threadpool_info() if item["user_api"] == "blas"}))
+"""
+
+
+def environment(kernel: str, threads: int = 1) -> dict[str, str]:
+    """With a kernel in place of the one of this processor."""
+    return {**os.environ, "OPENBLAS_CORETYPE": kernel, "OPENBLAS_NUM_THREADS": str(threads)}
+
+
+@cache
+def loaded(kernel: str) -> str:
+    """The kernels that run where one is asked for, or nothing where this processor lacks its instructions."""
+    command = [sys.executable, "-c", PROBE]
+    probe = subprocess.run(command, env=environment(kernel), capture_output=True, text=True, timeout=120, check=False)
+    return probe.stdout.strip() if probe.returncode == 0 else ""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_solver_networks_and_certificates(kernel: str, threads: int) -> None:
+    found = loaded(kernel)
+    if not found:
+        pytest.skip(f"this processor lacks the instructions of {kernel}")
+    if found in {loaded(other) for other in KERNELS[: KERNELS.index(kernel)]}:
+        pytest.skip(f"{kernel} is another name of {found} here")
+    folders = [str(ROOT / "tests" / name) for name in ("sdp", "networks", "certificates")]
+    command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", *folders]
+    run = subprocess.run(
+        command, cwd=ROOT, env=environment(kernel, threads), capture_output=True, text=True, timeout=1100, check=False
+    )
+    assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-2000:]
+
+
+def test_the_probe_tells_kernels_apart() -> None:
+    assert loaded("no such kernel") == loaded("")
+    assert loaded("")
