@@ -36,8 +36,17 @@ def commands() -> str:
             command = cli.get_command(top, name)
             assert command is not None
             with click.Context(command, info_name=name, parent=top, terminal_width=100, max_content_width=100) as ctx:
-                parts.append(f"## lipcert {name}\n\n```text\n{command.get_help(ctx)}\n```")
+                parts.append(f"## lipcert {name}\n\n{described(command, ctx)}")
     return "\n\n".join(parts)
+
+
+def described(command: click.Command, ctx: click.Context) -> str:
+    """The help of a command as Markdown, which a narrow page can wrap: usage, text, one item an option."""
+    usage = " ".join(command.get_usage(ctx).removeprefix("Usage: ").split())
+    text = "\n\n".join(" ".join(part.split()) for part in (command.help or "").split("\n\n"))
+    records = filter(None, (param.get_help_record(ctx) for param in command.get_params(ctx)))
+    items = [f"- `{option}`: {' '.join(said.split())}" for option, said in records if said]
+    return "\n".join([f"`{usage}`", "", text, "", *items])
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -59,6 +59,7 @@ caption { text-align: left; color: var(--soft); padding-bottom: .3rem }
 th, td { text-align: left; padding: .25rem 1rem .25rem 0; border-bottom: 1px solid var(--rule); vertical-align: top;
   overflow-wrap: anywhere }
 th { font-weight: 600 }
+th[scope=col] { overflow-wrap: normal }
 td.number { text-align: right; white-space: nowrap }
 code, pre { font: .9em ui-monospace, monospace; overflow-wrap: anywhere }
 pre { background: var(--box); padding: .8rem 1rem; overflow-x: auto }
@@ -234,10 +235,11 @@ def _convergence(bound: Bound) -> list[Element]:
     if len(steps) < 2:
         return []
     runs = _runs(steps)
+    named = _named(runs, [item.output for item in bound.each])
     values = [float(p.bound or 0.0) for p in steps]
     series = [
         Line(label, [p.seconds for p in run], [float(p.bound or 0.0) for p in run], kind)
-        for run, (label, kind) in zip(runs, _named(runs), strict=True)
+        for run, (label, kind) in zip(runs, named, strict=True)
     ]
     proven = [Line("", *_stairs(run), "ink") for run in runs if len({p.proven for p in run}) > 1]
     if proven:
@@ -262,23 +264,27 @@ def _convergence(bound: Bound) -> list[Element]:
         [(p.seconds, float(p.gap)) for p in run if p.gap is not None and math.isfinite(p.gap) and p.gap > 0]
         for run in runs
     ]
-    drawn = [Line("", [x for x, _ in run], [y for _, y in run]) for run in gaps if len(run) > 1]
+    drawn = [
+        Line(label if len(runs) > 1 else "relative gap", [x for x, _ in run], [y for _, y in run], kind)
+        for run, (label, kind) in zip(gaps, named, strict=True)
+        if len(run) > 1
+    ]
     if drawn:
-        drawn[0] = replace(drawn[0], label="relative gap")
         text = f"From {drawn[0].y[0]:.1e} to {drawn[-1].y[-1]:.1e}{many}."
         chart = lines("Relative duality gap over time", text, drawn, across="seconds", log=True)
         found.append(_figure(chart, "How far the solver was from the optimum, as far as it knows."))
     return found
 
 
-def _named(runs: Sequence[Sequence[Progress]]) -> list[tuple[str, str]]:
+def _named(runs: Sequence[Sequence[Progress]], outputs: Sequence[str]) -> list[tuple[str, str]]:
     """The label and the kind of the line of each run; the first few are told apart, the others share one look."""
     if len(runs) == 1:
         return [("feasible point of the solver", "ours")]
     found = []
     for k, run in enumerate(runs):
         whole = run[0].stage.rpartition(": ")[0]
-        label = f"{k + 1}: {whole}" if whole else f"program {k + 1}"
+        # the programs of selected outputs come in their order
+        label = f"output {outputs[k]}" if len(runs) == len(outputs) else whole or f"program {k + 1}"
         if k < _TOLD_APART:
             found.append((label, f"ours run{k}"))
         else:

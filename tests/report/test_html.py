@@ -148,9 +148,9 @@ def test_each_program_has_a_line_of_its_own() -> None:
     lines = re.findall(r'<polyline points="([^"]+)"', text)
     assert [len(line.split()) for line in lines] == [3, 3, 3, 3]
     assert "2 programs in the order of the legend" in text
-    assert re.findall(r'<polyline points="[^"]+" class="line ours (run.)"', text) == ["run0", "run1"]
-    assert ">program 1<" in text
-    assert ">program 2<" in text
+    assert re.findall(r'<polyline points="[^"]+" class="line ours (run.)"', text) == ["run0", "run1"] * 2
+    assert ">output 0<" in text
+    assert ">output 1<" in text
 
 
 def test_what_was_proven_on_the_way_is_drawn_as_stairs() -> None:
@@ -197,7 +197,7 @@ def browse(file: Path, folder: Path, scheme: str, width: int) -> dict[str, Any]:
     return dict(json.loads(result.stdout))
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1000), ("dark", 420)])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 400)])
 def test_in_a_browser(maxmin: tuple[lipcert.Bound, Graph], tmp_path: Path, scheme: str, width: int) -> None:
     path = tmp_path / "report.html"
     save_report(*maxmin, path)
