@@ -23,6 +23,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/lint-imports tests/cycles.ini
 	$(BIN)/python tests/sizes.py
 
 docs: $(VENV)/.docs

@@ -21,6 +21,7 @@ import scipy.sparse as sp
 
 from lipcert.errors import InvalidRequest, MissingExtra, SolverUnavailable
 from lipcert.sdp.outcome import Outcome, SolverOptions, Status
+from lipcert.sdp.solvers import interior_point
 from lipcert.sdp.solvers.start import starting_point
 from lipcert.sdp.solvers.transposed import TransposedForm, reduced
 
@@ -147,7 +148,7 @@ def solve(problem: Problem, options: SolverOptions, *, backend: Backend) -> Outc
     cp = load_cvxpy(backend)
     started = time.perf_counter()
     form, restore = reduced(problem)
-    base = starting_point(form)
+    base = starting_point(form, solve=interior_point.solve)
     if base is None:
         base = np.ones(form.variables)
     if not form.inverse.any():

@@ -107,7 +107,7 @@ def bytes_needed(rows: int, columns: int) -> int:
 def _solve(problem: Problem, options: SolverOptions) -> Outcome:
     clock = time.perf_counter()
     form, restore = reduced(problem)
-    theta = starting_point(form, None if options.start is None else options.start[restore.kept])
+    theta = starting_point(form, None if options.start is None else options.start[restore.kept], solve)
     if theta is None:
         return Outcome(
             None, Status.STALLED, np.inf, None, 0, time.perf_counter() - clock, message="no feasible multipliers found"

@@ -15,6 +15,7 @@ from lipcert.sdp.solvers.iterate import Structure
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array, IntArray
+    from lipcert.sdp.outcome import Solver
     from lipcert.sdp.solvers.transposed import TransposedForm
 
 START_MARGIN = 1.5
@@ -22,12 +23,13 @@ ROOM = 0.1
 """The smallest eigenvalue of A that the start should have."""
 
 
-def starting_point(form: TransposedForm, lam: Array | None = None) -> Array | None:
+def starting_point(form: TransposedForm, lam: Array | None = None, solve: Solver | None = None) -> Array | None:
     """theta with A(theta) ≻ 0, as norm products give it, or None where none is found.
 
     Block Cholesky of Z from the last layer to the first: each layer takes multipliers just large enough, in proportion to
     the diagonal of what the layers behind it ask for (the Schur complement Q), and the inputs end the recursion. Given
-    multipliers `lam` that leave room are kept, and only the inputs' are computed.
+    multipliers `lam` that leave room are kept, and only the inputs' are computed. A level that meets itself may need
+    small programs solved first, by `solve`: the solver itself, whose start this is.
     """
     W, row, column = form.W, form.row, form.column
     inputs, outputs = form.inverse > 0, form.linear > 0
@@ -58,7 +60,7 @@ def starting_point(form: TransposedForm, lam: Array | None = None) -> Array | No
         d = np.zeros_like(y)
         d[level] = np.where(demand > 0, demand, demand.max()) if demand.any() else 1.0
         if cyclic:
-            balanced = _contracting_weights(W[np.ix_(rows, own)], row[rows], column[own], d)
+            balanced = _contracting_weights(W[np.ix_(rows, own)], row[rows], column[own], d, solve)
             if balanced is None:
                 return None
             d = balanced
@@ -76,7 +78,7 @@ def starting_point(form: TransposedForm, lam: Array | None = None) -> Array | No
         scaling = 1.0 / np.sqrt(y[column[own]])
         pivot = np.asfortranarray(np.eye(scaling.size) - Q[np.ix_(own, own)] * np.outer(scaling, scaling))
         if not blas.cholesky(pivot):
-            return starting_point(form) if given else None
+            return starting_point(form, None, solve) if given else None
         above = scaling[:, None] * Q[own]
         Q[own] = 0.0
         Q[:, own] = 0.0
@@ -183,7 +185,9 @@ def _segments(variable: IntArray, last: IntArray) -> list[IntArray]:
     return np.split(present, cuts[1:]) if present.size else []
 
 
-def _contracting_weights(own: Array, row: IntArray, column: IntArray, demand: Array) -> Array | None:
+def _contracting_weights(
+    own: Array, row: IntArray, column: IntArray, demand: Array, solve: Solver | None
+) -> Array | None:
     """Weights d with Diag(d[column]) ≻ ownᵀ Diag(d[row]) own on a level that meets itself, or None."""
     level = np.unique(row)
     squares = own**2
@@ -198,10 +202,12 @@ def _contracting_weights(own: Array, row: IntArray, column: IntArray, demand: Ar
         scaled = np.sqrt(d[row])[:, None] * own / np.sqrt(d[column])
         if np.linalg.norm(scaled, 2) < 1.0 - 1e-9:
             return d
-    return _contracting_by_continuation(own, row, column, balanced)
+    return None if solve is None else _contracting_by_continuation(own, row, column, balanced, solve)
 
 
-def _contracting_by_continuation(own: Array, row: IntArray, column: IntArray, start: Array) -> Array | None:
+def _contracting_by_continuation(
+    own: Array, row: IntArray, column: IntArray, start: Array, solve: Solver
+) -> Array | None:
     """Weights as `_contracting_weights`, by raising kappa to 1 in Diag(d[column]) ≻ kappa² ownᵀ Diag(d[row]) own.
 
     At each kappa the weights are those of the least gain from a disturbance of the rows to the channels, which leaves room
@@ -216,9 +222,6 @@ def _contracting_by_continuation(own: Array, row: IntArray, column: IntArray, st
 
     def largest(d: Array) -> float:
         return 1.0 / float(np.linalg.norm(np.sqrt(d[rows])[:, None] * own / np.sqrt(d[columns]), 2))
-
-    # the solver itself, whose start this is
-    from lipcert.sdp.solvers.interior_point import solve
 
     kappa = 0.9 * largest(d)
     while kappa < 1.0:
