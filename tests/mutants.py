@@ -508,12 +508,9 @@ TABLE: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
     },
     "importer/linear.py": {
         "importer/test_radii.py::test_quotients_by_constants": (
-            ("np.where(exact, 0.0, np.spacing(np.abs(reciprocal)))", "np.zeros_like(reciprocal)"),
             ("None if radii is None else np.broadcast_to(radii, shape).ravel()", "None"),
         ),
-        "importer/test_radii.py::test_means": (
-            ("np.where(exact, 0.0, np.spacing(reciprocal))", "np.zeros_like(reciprocal)"),
-        ),
+        "importer/test_radii.py::test_means": (("None if quotient.exact else quotient.rad", "None"),),
         "importer/test_radii.py::test_batch_normalisation": (
             ("radii = 2.0 * np.spacing(np.abs(factor))", "radii = np.zeros_like(factor)"),
             ("radii = 2.0 * np.spacing(np.abs(factor))", "radii = 0.5 * np.spacing(np.abs(factor))"),
@@ -522,8 +519,25 @@ TABLE: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
     },
     "importer/elementwise.py": {
         "importer/test_radii.py::test_quotients_next_to_activations": (
-            ("np.where(mantissa == 0.5, 0.0, np.spacing(np.abs(inverse)))", "np.zeros_like(inverse)"),
-            ("radius if radius.any() else None", "None"),
+            ("None if scale.exact else np.broadcast_to(scale.rad, size).copy()", "None"),
+        ),
+    },
+    "importer/exact.py": {
+        "importer/test_radii.py::test_products_quotients_and_sums": (
+            ("_SMALL = 2.0**-960", "_SMALL = 0.0"),
+            ("_LEAST = 2.0**-1071", "_LEAST = 0.0"),
+            ("np.spacing(np.abs(mid))", "0.0"),
+            ("total * _UP", "total"),
+            ("np.abs(self.mid) * b.rad + self.rad", "self.rad"),
+            ("self.rad * (np.abs(b.mid) + b.rad)", "0.0"),
+            ("(self.rad + np.abs(mid) * other.rad)", "(self.rad)"),
+            ("np.abs(other.mid) - other.rad", "np.abs(other.mid)"),
+            ("_UP = 1.0 + 2.0**-50", "_UP = 1.0"),
+        ),
+        "importer/test_radii.py::test_roots_and_ends": (
+            ("self.rad / mid", "0.0 * self.rad"),
+            ("np.nextafter(self.mid - self.rad, -np.inf)", "self.mid - self.rad"),
+            ("np.nextafter(size + self.rad, np.inf)", "size + self.rad"),
         ),
     },
 }
@@ -538,6 +552,7 @@ EXEMPT: dict[str, dict[str, str]] = {
         "Interval(down(self.low + other.low), up(self.high + other.high))": "of the ranges of signals, not of a proof",
     },
     "certificates/enclosure.py": {"    if x.rad is not None:": "what it guards is in the table"},
+    "importer/exact.py": {"2.0**-bits": "how far folding goes, on which no proof rests"},
     "certificates/contraction.py": {
         "return 2.0 * spread + _gram_error(b.mid)": "`loss` is a guess of the room, on which no proof rests",
         "if not np.isfinite(mid).all()": "a second guard: the spread and the Gram matrix are checked too",

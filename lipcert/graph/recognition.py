@@ -39,8 +39,9 @@ def recognise(graph: Graph) -> Graph:
     ['householder']
     """
     kept: set[int] = set()
+    budget = _Budget(_EXPANSIONS * (len(graph.nodes) + 256))
     while True:
-        found = _Recognition(kept)
+        found = _Recognition(kept, budget)
         result = rewrite(graph, found.rule_for, cells=False)
         # an activation that something else reads as well would be there twice
         twice = {found.origin[p] for p, _ in result.walk() if p in found.origin} & found.replaced
@@ -52,8 +53,11 @@ def recognise(graph: Graph) -> Graph:
 class _Recognition:
     """One sweep: which nodes the new ones come from, and which of the old ones others took the place of."""
 
-    def __init__(self, kept: set[int]) -> None:
+    def __init__(self, kept: set[int], budget: _Budget) -> None:
         self.kept = kept
+        self.budget = budget
+        # affine nodes over nodes with a modulus
+        self.above: set[int] = set()
         self.origin: dict[int, int] = {}
         self.replaced: set[int] = set()
 
@@ -63,15 +67,33 @@ class _Recognition:
         def rule(position: int, node: Affine | Activation) -> int:
             here = work.builder.add(node)
             self.origin[here] = position
-            if isinstance(node, Affine):
+            nodes = work.builder.nodes
+            if isinstance(node, Affine) and any(p in self.above or _modulus(nodes[p]) for p in nodes[here].parents):
+                self.above.add(here)
                 kept = frozenset(p for p, q in self.origin.items() if q in self.kept)
-                found = _recognised(work.builder, here, kept)
+                found = _recognised(work.builder, here, kept, self.budget)
                 if found is not None:
                     here, latents = found
                     self.replaced |= {self.origin[p] for p in latents}
             return here
 
         return rule
+
+
+# affine nodes that are written out for one node of the graph, on average
+_EXPANSIONS = 4
+
+
+@dataclass
+class _Budget:
+    """Steps that are left: long chains of affine nodes would take their square."""
+
+    left: int
+
+    def spend(self) -> bool:
+        """Whether there is one more."""
+        self.left -= 1
+        return self.left >= 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +190,9 @@ def _highest(builder: GraphBuilder, rows: _Rows) -> int | None:
     return max((p for p in rows.terms if isinstance(builder.nodes[p], Affine)), default=None)
 
 
-def _recognised(builder: GraphBuilder, position: int, kept: frozenset[int]) -> tuple[int, set[int]] | None:
+def _recognised(
+    builder: GraphBuilder, position: int, kept: frozenset[int], budget: _Budget
+) -> tuple[int, set[int]] | None:
     """A node equal to the one at `position` with fewer activations, and the activations that it stands for."""
     size = builder.nodes[position].size
     rows: _Rows | None = _Rows({position: sp.csr_array(sp.eye_array(size))}, np.zeros(size))
@@ -177,7 +201,7 @@ def _recognised(builder: GraphBuilder, position: int, kept: frozenset[int]) -> t
         top = _highest(builder, rows)
         if latents and (top is None or top < min(latents)):
             break
-        if top is None:
+        if top is None or not budget.spend():
             return None
         rows = rows.expanded(builder, top)
     if rows is None or kept.intersection(latents):

@@ -1,28 +1,26 @@
 """Activations by meaning: pointwise records, Max/Min/TopK spellings as shared sorts, pooling maxima, switches.
 
 Elementwise operations that mean something only together (x·σ(x), comparisons with Where or Cast and Mul) are deferred by
-their handlers; `materialise` turns the expression into nodes, and `settle` finishes a graph (see `elementwise`).
+their handlers (see `expressions`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp
 
-from lipcert.errors import InvalidRequest, UnsupportedModel
-from lipcert.graph.linear_maps import Index, Sparse
-from lipcert.graph.nodes import Activation, GraphBuilder
+from lipcert.errors import InvalidRequest
+from lipcert.graph.linear_maps import Index
+from lipcert.graph.nodes import Activation
 from lipcert.graph.windows import pooling_windows
-from lipcert.importer.elementwise import Elementwise, resolve
-from lipcert.importer.registry import Context, Deferred, State, Tensor, Value, handles
+from lipcert.importer.elementwise import Site
+from lipcert.importer.registry import FLOATING, Context, Deferred, Tensor, Value, handles
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array, IntArray
-    from lipcert.graph.nodes import Graph
 
 _JUMP = "replace it by a continuous function"
 
@@ -244,7 +242,7 @@ def _extremum(
 
 
 def _scaled(ctx: Context, x: Tensor, scale: float) -> Tensor:
-    return Tensor(_engine(ctx.state).scaled(x.position, scale), x.shape, x.dtype)
+    return Tensor(ctx.state.engine.scaled(x.position, scale), x.shape, x.dtype)
 
 
 def _channel(shape: Sequence[int]) -> IntArray | None:
@@ -294,17 +292,15 @@ def _of_signals(ctx: Context, signals: Sequence[Tensor], shape: Sequence[int], *
         if slopes is not None:
             return slopes
     size = unique[0].size
-    lanes = [resolve(ctx.builder, x.position) for x in unique]
+    lanes = [ctx.state.engine.resolve(x.position) for x in unique]
     terms = [lane.single() for lane in lanes]
-    bases = {term[0] for term in terms if term is not None}
-    plain = all(
-        t is not None and (t[2] == 1.0).all() and not la.shift.any() for t, la in zip(terms, lanes, strict=True)
-    )
+    bases = {term.node for term in terms if term is not None}
+    plain = all(t is not None and t.scale.equals(1.0) and la.shift.zero for t, la in zip(terms, lanes, strict=True))
     if plain and len(bases) == 1:
         # parts of one signal: windows on it, so that however they were cut out, the same pairs are the same node
         base = bases.pop()
         whole = Tensor(base, (ctx.builder.nodes[base].size,), unique[0].dtype)
-        windows = np.stack([term[1] for term in terms if term is not None], axis=1)
+        windows = np.stack([term.index for term in terms if term is not None], axis=1)
         return _extremum(ctx, whole, windows, shape, largest=largest)
     ordered = sorted(unique, key=lambda x: x.position)
     k = len(ordered)
@@ -319,24 +315,23 @@ def _of_signals(ctx: Context, signals: Sequence[Tensor], shape: Sequence[int], *
 
 def _two_slopes(ctx: Context, a: Tensor, b: Tensor, *, largest: bool) -> Tensor | None:
     """max(αx, βx), such as a leaky ReLU written with Max."""
-    first, second = resolve(ctx.builder, a.position), resolve(ctx.builder, b.position)
+    engine = ctx.state.engine
+    first, second = engine.resolve(a.position), engine.resolve(b.position)
     x, y = first.single(), second.single()
-    if x is None or y is None or first.shift.any() or second.shift.any():
+    if x is None or y is None or not (first.exact and second.exact and first.shift.zero and second.shift.zero):
         return None
-    if x[0] != y[0] or not np.array_equal(x[1], y[1]) or first.rounded or second.rounded:
+    if not x.on(y):
         return None
-    low, high = np.minimum(x[2], y[2]), np.maximum(x[2], y[2])
+    low, high = np.minimum(x.scale.mid, y.scale.mid), np.maximum(x.scale.mid, y.scale.mid)
     below, above = (low, high) if largest else (high, low)
-    engine = _engine(ctx.state)
-    base = engine.gather(x[0], x[1])
-    channel = _channel(a.shape)
     if (above == 1.0).all():
         kind, values = ("relu", {}) if not below.any() else ("leaky_relu", {"alpha": below})
         if (below == -1.0).all():
             kind, values = "abs", {}
     else:
         kind, values = "two_slope", {"below": below, "above": above}
-    return Tensor(engine.apply(kind, base, channel, ctx.node.name, **values), a.shape, a.dtype)
+    site = Site(ctx.node.name, _channel(a.shape))
+    return Tensor(engine.apply(kind, engine.base(x), site, **values), a.shape, a.dtype)
 
 
 @handles("TopK")
@@ -436,21 +431,15 @@ def _pooled(
 # ---- deferred elementwise operations
 
 
-def _deferring(op: str, text: str) -> None:
+def _deferring(op: str, text: str, dtype: np.dtype[Any] | None = None) -> None:
     def handler(ctx: Context) -> Value:
-        return ctx.defer()
+        return ctx.defer(dtype=dtype)
 
     handler.__doc__ = text
     handles(op)(handler)
 
 
 for _op, _text in {
-    "Where": "Where its branches agree on the surface that switches (Householder, ReLU); constant conditions.",
-    "Greater": "As the condition of a continuous switch.",
-    "GreaterOrEqual": "As the condition of a continuous switch.",
-    "Less": "As the condition of a continuous switch.",
-    "LessOrEqual": "As the condition of a continuous switch.",
-    "Not": "Of a comparison.",
     "Pow": "Inside a function of bounded slope, such as sin² or √(1 + x²).",
     "Sqrt": "Inside a function of bounded slope, such as √(1 + x²).",
     "Exp": "Inside a function of bounded slope, such as log(1 + e^x).",
@@ -460,6 +449,19 @@ for _op, _text in {
 }.items():
     _deferring(_op, _text)
 
+for _op in ("Greater", "GreaterOrEqual", "Less", "LessOrEqual"):
+    _deferring(_op, "As the condition of a continuous switch.", np.dtype(bool))
+_deferring("Not", "Of a comparison.", np.dtype(bool))
+
+
+@handles("Where")
+def _where(ctx: Context) -> Value:
+    """Where its branches agree on the surface that switches (Householder, ReLU); constant conditions."""
+    dtype = ctx.value(1).dtype
+    if dtype.name not in (*FLOATING, "bool"):
+        raise ctx.unsupported("a selection of whole numbers by the input jumps", _JUMP)
+    return ctx.defer(dtype=dtype)
+
 
 @handles("Floor", "Ceil", "Round", "Equal", "And", "Or", "Xor", "Mod")
 def _jumps(ctx: Context) -> Value:
@@ -468,207 +470,3 @@ def _jumps(ctx: Context) -> Value:
         f"the op {ctx.node.op_type} jumps, and a jump that reaches the output leaves no Lipschitz constant",
         f"bound the value before it with --to, or {_JUMP}",
     )
-
-
-def materialise(value: Deferred, state: State) -> Tensor:
-    """The deferred expression as a tensor.
-
-    What has no bounded slope becomes a node that `settle` refuses unless it has vanished by then.
-
-    Raises
-    ------
-    UnsupportedModel
-        For the indices of TopK and MaxPool.
-    """
-    result = _Expression(state).evaluate(value)
-    if isinstance(result, np.ndarray):
-        return constant(np.broadcast_to(result, value.shape), state)
-    return Tensor(result, value.shape, value.dtype)
-
-
-def constant(value: np.ndarray, state: State) -> Tensor:
-    """A constant as a signal: zero times the input, and a bias."""
-    if not np.isfinite(value.astype(np.float64)).all():
-        raise UnsupportedModel("a constant is not finite", where=state.file, advice="check the weights")
-    first = state.builder.inputs[0]
-    nothing = Sparse(sp.csr_array((value.size, state.builder.nodes[first].size)))
-    position = state.builder.affine([first], [nothing], value.astype(np.float64).ravel())
-    return Tensor(position, value.shape, np.dtype(np.float32))
-
-
-def settle(graph: Graph, state: State) -> Graph:
-    """A finished graph with its switches closed into ReLUs and its idealisations noted.
-
-    Raises
-    ------
-    UnsupportedModel
-        Where an operation without a bounded slope is left.
-    """
-    builder = GraphBuilder()
-    builder.nodes, builder.inputs = list(graph.nodes), list(graph.inputs)
-    settled = Elementwise(builder, state.idealise).settle(graph)
-    return replace(settled, idealisations=tuple(dict.fromkeys((*graph.idealisations, *state.idealisations))))
-
-
-def _engine(state: State) -> Elementwise:
-    return Elementwise(state.builder, state.idealise)
-
-
-_WITHOUT_RULE = ("its positions of the largest numbers are used, which jump",), ("a sequence is used as a tensor",)
-
-
-class _Expression:
-    """Evaluates one deferred expression: every value as a node, or as a constant array."""
-
-    def __init__(self, state: State) -> None:
-        self.engine = _engine(state)
-        self.state = state
-        self.known: dict[int, int | Array] = {}
-
-    def evaluate(self, value: Value) -> int | Array:
-        """A node position, or a constant."""
-        if isinstance(value, np.ndarray):
-            return np.asarray(value, dtype=np.float64)
-        if isinstance(value, Tensor):
-            return value.position
-        if id(value) not in self.known:
-            if value.op not in _RULES:
-                raise UnsupportedModel(*_WITHOUT_RULE[value.op == "Sequence"], where=value.where)
-            operands = [self._spread(operand, value.shape) for operand in value.operands]
-            channel = _channel(value.shape)
-            self.known[id(value)] = _RULES[value.op](self.engine, value, operands, channel)
-        return self.known[id(value)]
-
-    def _spread(self, operand: Value, shape: tuple[int, ...]) -> int | Array:
-        result = self.evaluate(operand)
-        if isinstance(result, np.ndarray):
-            return np.broadcast_to(result, shape).ravel()
-        if operand.shape == shape:
-            return result
-        index = np.broadcast_to(np.arange(operand.size, dtype=np.int64).reshape(operand.shape), shape)
-        return self.engine.gather(result, np.ascontiguousarray(index).ravel())
-
-
-Operands = list["int | Array"]
-Rule = Callable[[Elementwise, Deferred, Operands, "IntArray | None"], "int | Array"]
-
-
-def _sum_rule(sign: float) -> Rule:
-    def rule(engine: Elementwise, value: Deferred, operands: Operands, channel: IntArray | None) -> int | Array:
-        total = operands[0]
-        for other in operands[1:]:
-            if isinstance(total, np.ndarray):
-                if isinstance(other, np.ndarray):
-                    total = total + sign * other
-                else:
-                    total = engine.scaled(other, sign, total, value.where)
-            elif isinstance(other, np.ndarray):
-                total = engine.scaled(total, 1.0, sign * other, value.where)
-            else:
-                total = engine.added(total, other, sign)
-        return total
-
-    return rule
-
-
-def _product_rule(engine: Elementwise, value: Deferred, operands: Operands, channel: IntArray | None) -> int | Array:
-    a, b = operands
-    if isinstance(a, np.ndarray):
-        a, b = b, a
-    if isinstance(a, np.ndarray):
-        return a * b
-    return engine.scaled(a, b) if isinstance(b, np.ndarray) else engine.product(a, b, channel, value.where)
-
-
-def _quotient_rule(engine: Elementwise, value: Deferred, operands: Operands, channel: IntArray | None) -> int | Array:
-    a, b = operands
-    if isinstance(b, np.ndarray):
-        if not b.all():
-            raise UnsupportedModel("division by zero", where=value.where)
-        return a / b if isinstance(a, np.ndarray) else engine.divided(a, b, value.where)
-    if isinstance(a, np.ndarray):
-        return engine.reciprocal(b, a, channel, value.where)
-    return engine.quotient(a, b, channel, value.where)
-
-
-def _power_rule(engine: Elementwise, value: Deferred, operands: Operands, channel: IntArray | None) -> int | Array:
-    base, exponent = operands
-    if isinstance(base, np.ndarray) or not isinstance(exponent, np.ndarray) or not (exponent == exponent[0]).all():
-        raise UnsupportedModel("an exponent depends on the input or differs between numbers", where=value.where)
-    return engine.power(base, float(exponent[0]), channel, value.where)
-
-
-def _comparison(sign: float, complement: bool) -> Rule:
-    def rule(engine: Elementwise, value: Deferred, operands: Operands, channel: IntArray | None) -> int | Array:
-        # a > b is [a − b > 0]; a ≥ b differs only where a switch is continuous
-        t = _sum_rule(-1.0)(engine, value, operands, channel)
-        assert not isinstance(t, np.ndarray)
-        step = engine.step(engine.scaled(t, sign), value.where)
-        return engine.scaled(step, -1.0, 1.0) if complement else step
-
-    return rule
-
-
-def _where_rule(engine: Elementwise, value: Deferred, operands: Operands, channel: IntArray | None) -> int | Array:
-    mask, a, b = operands
-    if isinstance(mask, np.ndarray):
-        # a constant mask selects
-        keep = (mask != 0).astype(np.float64)
-        parts = [
-            _selected(part, keep_one, value) if isinstance(part, np.ndarray) else engine.scaled(part, keep_one)
-            for keep_one, part in ((keep, a), (1.0 - keep, b))
-        ]
-        return _sum_rule(1.0)(engine, value, list(parts), channel)
-    difference = _sum_rule(-1.0)(engine, value, [a, b], channel)
-    if isinstance(difference, np.ndarray):
-        if difference.any():
-            # a switch between two constants: a step of that height
-            gated: int | Array = engine.scaled(mask, difference)
-        else:
-            return difference if isinstance(b, np.ndarray) and not b.any() else b
-    else:
-        gated = engine.product(mask, difference, channel, value.where)
-    return _sum_rule(1.0)(engine, value, [b, gated], channel)
-
-
-def _selected(part: Array, keep: Array, value: Deferred) -> Array:
-    """A constant where it is selected, else zero; a guard may hold an infinity that is never selected."""
-    chosen = np.where(keep != 0, part, 0.0)
-    if not np.isfinite(chosen).all():
-        raise UnsupportedModel("it selects a number that is not finite", where=value.where)
-    return chosen
-
-
-def _unary_rule(method: Callable[[Elementwise, int, Any, str], int | Array]) -> Rule:
-    def rule(engine: Elementwise, value: Deferred, operands: Operands, channel: IntArray | None) -> int | Array:
-        (a,) = operands
-        if isinstance(a, np.ndarray):
-            raise UnsupportedModel("an elementwise expression is constant", where=value.where)
-        return method(engine, a, channel, value.where)
-
-    return rule
-
-
-_RULES: dict[str, Rule] = {
-    "Add": _sum_rule(1.0),
-    "Sum": _sum_rule(1.0),
-    "Sub": _sum_rule(-1.0),
-    "Mul": _product_rule,
-    "Div": _quotient_rule,
-    "Pow": _power_rule,
-    "Where": _where_rule,
-    "Greater": _comparison(1.0, False),
-    "GreaterOrEqual": _comparison(1.0, False),
-    "Less": _comparison(-1.0, False),
-    "LessOrEqual": _comparison(1.0, True),
-    "Neg": _unary_rule(lambda engine, a, channel, where: engine.scaled(a, -1.0)),
-    "Not": _unary_rule(lambda engine, a, channel, where: engine.scaled(a, -1.0, 1.0)),
-    "Cast": _unary_rule(lambda engine, a, channel, where: a),
-    "CastLike": _unary_rule(lambda engine, a, channel, where: a),
-    "Identity": _unary_rule(lambda engine, a, channel, where: a),
-    "Sqrt": _unary_rule(lambda engine, a, channel, where: engine.sqrt(a, channel, where)),
-    "Exp": _unary_rule(lambda engine, a, channel, where: engine.exp(a, where)),
-    "Log": _unary_rule(lambda engine, a, channel, where: engine.log(a, channel, where)),
-    "Reciprocal": _unary_rule(lambda engine, a, channel, where: engine.reciprocal(a, 1.0, channel, where)),
-    "Sign": _unary_rule(lambda engine, a, channel, where: engine.sign(a, where)),
-}

@@ -11,8 +11,8 @@ import numpy as np
 from lipcert.errors import InvalidModel
 from lipcert.graph.evaluate import forward, record
 from lipcert.graph.nodes import Graph
-from lipcert.importer.registry import Equation
 from lipcert.importer.runtime import Runtime, runtimes
+from lipcert.importer.values import Equation
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array
@@ -61,7 +61,7 @@ def _runs(runtime: Runtime, graph: Graph) -> tuple[Array, list[dict[str, np.ndar
     """Random inputs, and what the file makes of them."""
     rng = np.random.default_rng(0)
     scales = _SCALES if sum(node.size for node in graph.nodes) <= _LARGE else (1.0,)
-    samples = [(rng.standard_normal(runtime.shape) * scale).astype(runtime.dtype) for scale in scales]
+    samples = [np.asarray(rng.standard_normal(runtime.shape) * scale, runtime.dtype) for scale in scales]
     return _columns(samples), [runtime.run(x) for x in samples]
 
 

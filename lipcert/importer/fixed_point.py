@@ -14,9 +14,10 @@ import onnx
 
 from lipcert.errors import InvalidModel, LipcertError, UnsupportedModel
 from lipcert.graph.nodes import Graph, GraphBuilder
-from lipcert.importer.activations import materialise, settle
+from lipcert.importer.expressions import materialise, settle
 from lipcert.importer.normalise import Functions, opset_of, sort
-from lipcert.importer.registry import Call, Deferred, Equation, State, Tensor, Value, describe_node
+from lipcert.importer.registry import describe_node
+from lipcert.importer.values import Call, Deferred, Equation, State, Tensor, Value
 from lipcert.importer.walk import run
 
 FIXED_POINT, CELL = "lipcert.fixedpoint", "lipcert.cell"

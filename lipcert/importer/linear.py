@@ -12,6 +12,7 @@ from lipcert.arrays import Array
 from lipcert.errors import LipcertError
 from lipcert.graph.linear_maps import Convolution, Dense, Diagonal, Index, LinearMap, Sparse, identity
 from lipcert.graph.nodes import Affine
+from lipcert.importer.exact import Rounded
 from lipcert.importer.registry import Context, Deferred, Tensor, Value, handles
 
 # entries above which a matrix on many rows is written as a convolution
@@ -58,13 +59,15 @@ def add(ctx: Context) -> Value:
     shape = np.broadcast_shapes(*(value.shape for value in values))
     signs = [1.0, -1.0] if ctx.node.op_type == "Sub" else [1.0] * count
     terms: list[tuple[Tensor, LinearMap]] = []
-    bias = np.zeros(shape)
+    biases: list[Array] = []
     for k, (value, sign) in enumerate(zip(values, signs, strict=True)):
         if isinstance(value, np.ndarray):
-            bias = bias + sign * np.broadcast_to(weights(ctx, k), shape)
+            biases.append(sign * weights(ctx, k))
         else:
             terms.append(_branch(ctx, broadcast(ctx, ctx.tensor(k), shape), sign))
-    total = ctx.shift(ctx.affine(terms, shape), bias)
+    total = ctx.affine(terms, shape)
+    for bias in biases:
+        total = ctx.shift(total, bias)
     if ctx.node.op_type == "Mean":
         return _divided(ctx, total, float(count))
     return total
@@ -101,10 +104,7 @@ def multiply(ctx: Context) -> Value:
         divisor = weights(ctx, 1)
         if not divisor.all():
             raise ctx.invalid("it divides by zero")
-        # a quotient by a power of two is exact; any other constant 1/c carries its rounding
-        reciprocal = 1.0 / divisor
-        exact = np.abs(np.frexp(divisor)[0]) == 0.5
-        return scale(ctx, a, reciprocal, None if exact.all() else np.where(exact, 0.0, np.spacing(np.abs(reciprocal))))
+        return _divided(ctx, a, divisor)
     if isinstance(a, np.ndarray) and isinstance(b, Tensor) and ctx.node.op_type == "Mul":
         return scale(ctx, b, weights(ctx, 0))
     return ctx.defer()
@@ -133,7 +133,7 @@ def gemm(ctx: Context) -> Tensor:
         result = scale(ctx, result, np.full(result.shape, alpha))
     if ctx.has(2) and beta != 0.0:
         if isinstance(ctx.value(2), np.ndarray):
-            return ctx.shift(result, beta * np.broadcast_to(weights(ctx, 2), result.shape))
+            return ctx.shift_product(result, beta, np.broadcast_to(weights(ctx, 2), result.shape))
         other = broadcast(ctx, ctx.tensor(2), result.shape)
         n = result.size
         return ctx.affine([(result, identity(n)), (other, Diagonal(np.full(n, beta)))], result.shape)
@@ -214,26 +214,97 @@ def _pointwise(ctx: Context, x: Tensor, matrix: Array, shape: Sequence[int], row
 
 @handles("Einsum")
 def einsum(ctx: Context) -> Tensor:
-    """An einsum of one signal with constants, written as the matrix that it is."""
+    """An einsum of one signal with constants, one constant after the other, so that no two are multiplied."""
     signals = [k for k, value in enumerate(ctx.operands) if not isinstance(value, np.ndarray)]
     if len(signals) != 1:
         raise _bilinear(ctx)
-    x = ctx.tensor(signals[0])
-    ctx.limit(float(x.size) ** 2)
-    letters = str(ctx.attribute("equation", "")).replace(" ", "")
-    if "->" not in letters:
-        once = sorted(c for c in set(letters) - {",", "."} if letters.count(c) == 1)
-        letters += "->" + "..." * ("..." in letters) + "".join(once)
-    arrays = [weights(ctx, k) if k != signals[0] else None for k in range(len(ctx.operands))]
-    operands, result = letters.split("->")
-    terms = operands.split(",")
-    fresh = next(c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in letters)
-    unit = np.eye(x.size).reshape(x.size, *x.shape)
-    terms[signals[0]] = fresh + terms[signals[0]]
-    given = [unit if array is None else array for array in arrays]
-    # each entry adds products with zeros and ones only where the signal occurs once, so entries are those of numpy
-    columns = np.einsum(",".join(terms) + "->" + fresh + result, *given)
-    return ctx.affine([(x, Sparse(sp.csr_array(columns.reshape(x.size, -1).T)))], columns.shape[1:])
+    terms, result = _subscripts(ctx)
+    x, letters = _labelled(ctx, ctx.tensor(signals[0]), terms.pop(signals[0]))
+    arrays = [weights(ctx, k) for k in range(len(ctx.operands)) if k != signals[0]]
+    if not arrays:
+        return _contracted(ctx, x, letters, np.ones(()), "", result)
+    for k, (array, term) in enumerate(zip(arrays, terms, strict=True)):
+        array, term = _diagonal(ctx, array, term)
+        later = result + "".join(terms[k + 1 :])
+        # what only this constant has is kept, and added up afterwards
+        kept = "".join(dict.fromkeys(c for c in letters + term if c in later or c not in letters))
+        x = _contracted(ctx, x, letters, array, term, kept)
+        letters = kept
+    return x if letters == result else _contracted(ctx, x, letters, np.ones(()), "", result)
+
+
+def _subscripts(ctx: Context) -> tuple[list[str], str]:
+    """One letter an axis for each operand and for the result, the ellipsis written out."""
+    text = str(ctx.attribute("equation", "")).replace(" ", "")
+    left, arrow, result = text.partition("->")
+    terms = left.split(",")
+    if len(terms) != len(ctx.operands):
+        raise ctx.invalid(f"its equation has {len(terms)} terms for {len(ctx.operands)} operands")
+    if not arrow:
+        once = sorted(c for c in set(left) - {",", "."} if left.count(c) == 1)
+        result = "..." * ("..." in left) + "".join(once)
+    ranks = [len(ctx.value(k).shape) for k in range(len(terms))]
+    spare = [r - len(t.replace("...", "")) for r, t in zip(ranks, terms, strict=True)]
+    most = max((n for n, t in zip(spare, terms, strict=True) if "..." in t), default=0)
+    if any(n < 0 or (n > 0 and "..." not in t) for n, t in zip(spare, terms, strict=True)) or most > 20:
+        raise ctx.invalid("its equation does not fit its operands")
+    fresh = [chr(ord("α") + k) for k in range(most)]
+    written = [t.replace("...", "".join(fresh[most - max(n, 0) :])) for n, t in zip(spare, terms, strict=True)]
+    result = result.replace("...", "".join(fresh))
+    if len(set(result)) != len(result) or not set(result) <= set("".join(written)):
+        raise ctx.invalid("its equation has an impossible result")
+    return written, result
+
+
+def _labelled(ctx: Context, x: Tensor, term: str) -> tuple[Tensor, str]:
+    """A signal without repeated letters and without axes of size one, which broadcast."""
+    index, letters = _diagonal(ctx, np.arange(x.size, dtype=np.int64).reshape(x.shape), term)
+    return ctx.index(x, index.astype(np.int64)), letters
+
+
+def _diagonal(ctx: Context, array: np.ndarray, term: str) -> tuple[np.ndarray, str]:
+    """The diagonal over repeated letters; axes of size one are left out."""
+    letters = "".join(dict.fromkeys(term))
+    axes = [list(letters).index(c) for c in term]
+    sizes = [max(n for n, a in zip(array.shape, axes, strict=True) if a == k) for k in range(len(letters))]
+    if any(n not in (1, sizes[a]) for n, a in zip(array.shape, axes, strict=True)):
+        raise ctx.invalid("a letter of its equation stands for axes of different sizes")
+    grid = np.ogrid[tuple(slice(n) for n in sizes)] if sizes else []
+    taken = array[tuple(grid[a] if n > 1 else 0 * grid[a] for n, a in zip(array.shape, axes, strict=True))]
+    wide = [k for k, n in enumerate(sizes) if n != 1]
+    return np.broadcast_to(taken, sizes).reshape([sizes[k] for k in wide]), "".join(letters[k] for k in wide)
+
+
+def _contracted(ctx: Context, x: Tensor, letters: str, array: np.ndarray, term: str, kept: str) -> Tensor:
+    """Σ over what is not kept of x·array: each entry of its matrix is one entry of the array."""
+    sizes = dict(zip(letters, x.shape, strict=True))
+    for c, n in zip(term, array.shape, strict=True):
+        if sizes.setdefault(c, n) != n:
+            raise ctx.invalid("a letter of its equation stands for axes of different sizes")
+    every = "".join(dict.fromkeys(letters + term))
+    shape = [sizes[c] for c in every]
+    ctx.limit(float(np.prod([float(n) for n in shape])))
+    target_shape = [sizes.get(c, 1) for c in kept]
+    target = np.arange(int(np.prod(target_shape)), dtype=np.int64).reshape(target_shape)
+    source = np.arange(x.size, dtype=np.int64).reshape(x.shape)
+    values, columns, rows = (
+        _aligned(a, own, every, shape)
+        for a, own in ((array, term), (source, letters), (target, "".join(c for c in kept)))
+    )
+    if not term and sorted(letters) == sorted(c for c in kept if sizes.get(c, 1) != 1):
+        return ctx.index(x, columns[np.argsort(rows)].reshape(target_shape))
+    used = np.flatnonzero(values)
+    matrix = sp.csr_array((values[used], (rows[used], columns[used])), shape=(target.size, x.size))
+    return ctx.affine([(x, Sparse(matrix))], target_shape)
+
+
+def _aligned(array: np.ndarray, own: str, every: str, shape: Sequence[int]) -> np.ndarray:
+    """An array with axes `own` broadcast to the axes `every`, flat; other axes of it have size one."""
+    present = [c for c in own if c in every]
+    array = array.reshape([n for c, n in zip(own, array.shape, strict=True) if c in every])
+    order = sorted(range(len(present)), key=lambda k: every.index(present[k]))
+    full = [n if c in present else 1 for c, n in zip(every, shape, strict=True)]
+    return np.broadcast_to(array.transpose(order).reshape(full), shape).ravel()
 
 
 @handles("Conv")
@@ -400,14 +471,15 @@ def _ceil_extra(size: int, begin: int, end: int, kernel: int, dilation: int, str
     return max((outputs - 1) * stride + reach - (size + begin + end), 0)
 
 
-def _divided(ctx: Context, x: Tensor, divisor: Any) -> Tensor:
-    """x divided by whole numbers; 1/c enters as an enclosure unless it is exact."""
-    d = np.broadcast_to(np.asarray(divisor, dtype=np.float64), x.shape)
-    if (d == 1.0).all():
+def _divided(ctx: Context, x: Tensor, divisor: Array | float) -> Tensor:
+    """x divided by constants; 1/c enters as an enclosure unless it is exact."""
+    d = np.asarray(divisor, dtype=np.float64)
+    if (d == 1.0).all() and np.broadcast_shapes(d.shape, x.shape) == x.shape:
         return x
-    exact = np.abs(np.frexp(d)[0]) == 0.5
-    reciprocal = 1.0 / d
-    return scale(ctx, x, reciprocal, None if exact.all() else np.where(exact, 0.0, np.spacing(reciprocal)))
+    quotient = Rounded.of(np.ones(d.shape)) / Rounded.of(d)
+    if not np.isfinite(quotient.mid).all():
+        raise ctx.unsupported("the reciprocal of a constant leaves the range of float64", "scale the weights")
+    return scale(ctx, x, quotient.mid, None if quotient.exact else quotient.rad)
 
 
 @handles("GlobalAveragePool")
@@ -478,8 +550,10 @@ def batch_normalization(ctx: Context) -> Tensor:
     # half a unit for the sum under the root, and one for the root, the quotient, and what underflows
     radii = 2.0 * np.spacing(np.abs(factor))
     shape = (-1, *(1,) * (len(x.shape) - 2)) if len(x.shape) > 1 else (-1,)
-    result = scale(ctx, x, factor.reshape(shape), radii.reshape(shape))
-    return ctx.shift(result, np.broadcast_to((shift - mean * factor).reshape(shape), x.shape))
+    # (x − mean)·factor + shift, so that no bias is rounded
+    centred = ctx.shift(x, np.broadcast_to(-mean.reshape(shape), x.shape))
+    result = scale(ctx, centred, factor.reshape(shape), radii.reshape(shape))
+    return ctx.shift(result, np.broadcast_to(shift.reshape(shape), x.shape))
 
 
 @handles("Resize", "Upsample")

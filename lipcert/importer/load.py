@@ -11,12 +11,13 @@ import onnx
 
 from lipcert.errors import InvalidModel, InvalidRequest, UnsupportedModel
 from lipcert.graph.nodes import Graph, GraphBuilder
-from lipcert.importer.activations import constant, materialise, settle
 from lipcert.importer.check import compare
+from lipcert.importer.expressions import constant, materialise, settle
 from lipcert.importer.fixed_point import calls
 from lipcert.importer.normalise import cut, normalise
 from lipcert.importer.reader import read
-from lipcert.importer.registry import LARGEST_SIGNAL, Deferred, Equation, State, Tensor, Value
+from lipcert.importer.registry import LARGEST_SIGNAL
+from lipcert.importer.values import Deferred, Equation, State, Tensor, Value
 from lipcert.importer.walk import contradictions, run
 
 _FLOATS = (
@@ -95,6 +96,10 @@ def _imported(model: onnx.ModelProto, name: str, chosen: str) -> tuple[Graph, li
     if isinstance(result, np.ndarray):
         result = constant(result, state)
     last = materialise(result, state) if isinstance(result, Deferred) else result
+    if not last.size:
+        raise UnsupportedModel(
+            f"its output {chosen!r} holds no numbers", where=name, advice="choose another output, or export it again"
+        )
     return settle(builder.finish(last.position, state.idealisations, name), state), state.equations
 
 

@@ -11,7 +11,7 @@ from onnx.reference import ReferenceEvaluator
 
 from lipcert.arrays import IntArray
 from lipcert.graph.linear_maps import Index
-from lipcert.importer.registry import Context, Tensor, Value, handles
+from lipcert.importer.registry import FLOATING, Context, Deferred, Tensor, Value, handles
 from lipcert.importer.walk import check_budget
 
 MOVEMENT = (
@@ -106,21 +106,21 @@ def identity_op(ctx: Context) -> list[Value]:
 
 @handles("Cast", "CastLike")
 def cast(ctx: Context) -> Value:
-    """A cast between floating-point types, taken as the identity of real numbers."""
+    """Between floating-point types of 16 bits or more, taken as the identity of real numbers; of masks, exact."""
     x = ctx.value(0)
-    if not isinstance(x, Tensor):
-        return ctx.defer()
     target = ctx.attribute("to")
-    if target is None:
-        like = ctx.value(1)
-        kind = like.dtype
-    else:
-        kind = onnx.helper.tensor_dtype_to_np_dtype(target)
-    if np.issubdtype(kind, np.integer) or kind == np.dtype(bool):
-        raise ctx.unsupported("a cast of a signal to integers jumps", "remove it from the model")
-    if kind.itemsize < 4:
-        ctx.state.idealise(f"values are cast to {kind} in the file; here they are real numbers")
-    return Tensor(x.position, x.shape, kind)
+    kind = ctx.value(1).dtype if target is None else onnx.helper.tensor_dtype_to_np_dtype(target)
+    if isinstance(x, np.ndarray):
+        return x.astype(kind)
+    if x.dtype.name in FLOATING:
+        if kind.name not in FLOATING:
+            raise ctx.unsupported(f"a cast of a signal to {kind.name} jumps", "remove it from the model")
+        if kind.itemsize < 4:
+            ctx.state.idealise(f"values are cast to {kind.name} in the file; here they are real numbers")
+    elif kind.kind in "OUST":
+        raise ctx.unsupported("a cast to text has no meaning here", "remove it from the model")
+    # whole numbers that depend on the input are masks of zeros and ones, which every numeric type holds
+    return ctx.defer(x.shape, kind) if isinstance(x, Deferred) else Tensor(x.position, x.shape, kind)
 
 
 def evaluate(ctx: Context, operands: Sequence[object]) -> list[np.ndarray]:

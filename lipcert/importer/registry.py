@@ -11,7 +11,7 @@ signal) or `ctx.constant(k)`, its attributes by `ctx.attribute(name, default)`, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,72 +20,33 @@ import onnx
 from lipcert.errors import InvalidModel, LipcertError, UnsupportedModel
 from lipcert.graph.linear_maps import Index, LinearMap, identity
 from lipcert.graph.nodes import Affine
+from lipcert.importer.exact import two_product
+from lipcert.importer.expressions import materialise
+from lipcert.importer.values import Deferred, State, Tensor, Value
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array, IntArray
-    from lipcert.graph.nodes import Graph, GraphBuilder
+    from lipcert.graph.nodes import GraphBuilder
+
+__all__ = [
+    "FLOATING",
+    "FOLDS",
+    "HANDLERS",
+    "Context",
+    "Deferred",
+    "State",
+    "Tensor",
+    "Value",
+    "describe_node",
+    "folds",
+    "handles",
+]
 
 
-@dataclass(frozen=True, eq=False)
-class Tensor:
-    """A signal: the flat vector of a builder node, read as an array of `shape` in C order; the batch is 1.
-
-    Attributes
-    ----------
-    position
-        The node in the builder.
-    shape
-        Its shape as ONNX sees it.
-    dtype
-        Its ONNX element type.
-    """
-
-    position: int
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return int(np.prod(self.shape, dtype=np.int64))
-
-
-@dataclass(frozen=True, eq=False)
-class Deferred:
-    """An elementwise op that has no meaning of its own yet, such as x · sigmoid(x) or a comparison.
-
-    It becomes a `Tensor` when an op that is not elementwise uses it; then the whole expression must be recognised as one
-    function with a proven normal form (importer/activations.py), or the model is refused.
-
-    Attributes
-    ----------
-    op
-        ONNX op type.
-    operands
-        Tensors, constants (numpy arrays) and other deferred values.
-    attributes
-        Of the node.
-    shape, dtype
-        Of the result.
-    where
-        The node, for error messages.
-    """
-
-    op: str
-    operands: tuple[Value, ...]
-    attributes: Mapping[str, Any]
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    where: str
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return int(np.prod(self.shape, dtype=np.int64))
-
-
-Value = Tensor | Deferred | np.ndarray
 Handler = Callable[["Context"], "Value | Sequence[Value]"]
+
+FLOATING = ("bfloat16", "float16", "float32", "float64")
+"""The types that stand for real numbers; 8 bits and fewer are a quantisation, which jumps."""
 
 LARGEST_SIGNAL = 2**23
 LARGEST_MAP = 2**24
@@ -119,55 +80,6 @@ def folds(*ops: str) -> Callable[[Fold], Fold]:
         return fold
 
     return register
-
-
-Call = Callable[[onnx.NodeProto, "Sequence[Value | None]", "State"], "Sequence[Value]"]
-
-
-@dataclass(frozen=True, eq=False)
-class Equation:
-    """An implicit layer of the main graph as the file names it: the solution, its parameters that are signals, the cell."""
-
-    solution: str
-    parameters: tuple[str, ...]
-    cell: Graph
-
-
-@dataclass(eq=False)
-class State:
-    """What all contexts of one graph share.
-
-    Attributes
-    ----------
-    builder
-        Collects the nodes.
-    file
-        Name of the model, for messages.
-    opset
-        Version of the default domain.
-    calls
-        What interprets the nodes of other domains.
-    equations
-        The implicit layers, for the comparison with ONNX Runtime.
-    folded
-        Bytes of each constant that was computed.
-    idealisations
-        Where the graph differs from the file.
-    """
-
-    builder: GraphBuilder
-    file: str
-    opset: int
-    calls: Mapping[str, Call] = field(default_factory=dict)
-    equations: list[Equation] = field(default_factory=list)
-    folded: list[float] = field(default_factory=list)
-    idealisations: list[str] = field(default_factory=list)
-
-    def idealise(self, text: str) -> None:
-        """Note, once, where the graph differs from the file, whose name does not matter."""
-        text = text.removeprefix(f"{self.file}, ")
-        if text not in self.idealisations:
-            self.idealisations.append(text)
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,8 +134,6 @@ class Context:
         """Operand k as a signal; a deferred expression is recognised now or refused."""
         value = self.value(k)
         if isinstance(value, Deferred):
-            from lipcert.importer.activations import materialise
-
             return materialise(value, self.state)
         if isinstance(value, np.ndarray):
             raise self.unsupported(f"its input {k} is constant where a signal is expected")
@@ -254,13 +164,26 @@ class Context:
         full = None if bias is None else np.broadcast_to(np.asarray(bias, np.float64), tuple(shape)).ravel()
         if full is not None and not full.any():
             full = None
-        parents = [tensor.position for tensor, _ in terms]
-        position = self.builder.affine(parents, [a for _, a in terms], full, self.node.name)
+        parents = [tensor.position for tensor, _ in terms if tensor.size]
+        maps = [a for tensor, a in terms if tensor.size]
+        if not maps:
+            # what is made of nothing is constant: no number of the input counts
+            parents = self.builder.inputs[:1]
+            rows = int(np.prod(shape, dtype=np.int64))
+            maps = [Index(np.full(rows, -1), self.builder.nodes[parents[0]].size)]
+        position = self.builder.affine(parents, maps, full, self.node.name)
         return Tensor(position, tuple(int(s) for s in shape), terms[0][0].dtype)
 
     def index(self, x: Tensor, index: IntArray) -> Tensor:
         """Data movement: an array of positions in x (−1 for zero), of the shape of the result."""
         return self.affine([(x, Index(np.ascontiguousarray(index, np.int64).ravel(), x.size))], index.shape)
+
+    def shift_product(self, x: Tensor, factor: float, bias: Array) -> Tensor:
+        """x + factor·b, the rounding of the product as a second bias."""
+        product, error = two_product(np.asarray(factor), np.asarray(bias, np.float64))
+        if not np.isfinite(product + error).all():
+            raise self.unsupported("a product of its constants leaves the range of float64", "scale the weights")
+        return self.shift(self.shift(x, product), error)
 
     def shift(self, x: Tensor, bias: Array) -> Tensor:
         """x + b for a constant that broadcasts to the shape of x; the bias of the node of x where it has none."""
@@ -290,11 +213,12 @@ class Context:
         position = self.builder.activation(x.position, kind, block, arrays, channel, self.node.name)
         return Tensor(position, tuple(x.shape if shape is None else shape), x.dtype)
 
-    def defer(self, shape: Sequence[int] | None = None) -> Deferred:
-        """This elementwise node as a deferred expression of its operands."""
+    def defer(self, shape: Sequence[int] | None = None, dtype: np.dtype[Any] | None = None) -> Deferred:
+        """This elementwise node as a deferred expression of its operands, of their type unless another is given."""
         given = tuple(value for value in self.operands if value is not None)
         full = np.broadcast_shapes(*(value.shape for value in given)) if shape is None else tuple(shape)
-        dtype = next((v.dtype for v in given if not isinstance(v, np.ndarray)), np.dtype(np.float32))
+        if dtype is None:
+            dtype = next((v.dtype for v in given if not isinstance(v, np.ndarray)), np.dtype(np.float32))
         return Deferred(self.node.op_type, given, self.attributes, full, dtype, self.where)
 
 

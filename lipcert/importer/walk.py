@@ -17,7 +17,7 @@ from onnx.reference import ReferenceEvaluator
 from lipcert.errors import InvalidModel, LipcertError, UnsupportedModel
 from lipcert.importer.dialects import handler_of
 from lipcert.importer.reader import to_array
-from lipcert.importer.registry import FOLDS, Context, Deferred, State, Tensor, Value, describe_node
+from lipcert.importer.registry import FLOATING, FOLDS, Context, Deferred, State, Tensor, Value, describe_node
 
 FOLD_BYTES = 2**30
 """The most that folding may compute in one model."""
@@ -26,6 +26,26 @@ _NEWEST_ML = 5
 _SHAPE_ONLY = ("Shape", "Size")
 # a sequence is no array that could be folded
 _SEQUENCES = ("SequenceConstruct", "SequenceEmpty", "SplitToSequence")
+# what keeps masks of zeros and ones what they are, or refuses them for a reason of its own
+_ON_MASKS = {
+    *(
+        "Cast",
+        "CastLike",
+        "Identity",
+        "Where",
+        "Not",
+        "Reshape",
+        "Flatten",
+        "Transpose",
+        "Slice",
+        "Squeeze",
+        "Unsqueeze",
+    ),
+    *("Expand", "Tile", "Split", "Gather", "GatherElements", "GatherND", "DepthToSpace", "SpaceToDepth"),
+    *("And", "Or", "Xor", "Equal", "If", "Loop", "Scan", "ArgMax", "ArgMin", "OneHot", "NonZero"),
+    *("Scatter", "ScatterND", "ScatterElements", "Unique", "ConcatFromSequence", "SplitToSequence"),
+    *("SequenceMap", "SequenceConstruct", "SequenceInsert", "SequenceErase", "SequenceAt", "SequenceLength"),
+}
 _EXACT = {
     *("Shape", "Size", "Identity", "Reshape", "Transpose", "Slice", "Gather", "Concat", "Squeeze", "Unsqueeze"),
     *("Cast", "Constant", "ConstantOfShape", "Expand", "Split", "Flatten", "Range", "Tile", "Neg", "Pad"),
@@ -87,10 +107,21 @@ def step(node: onnx.NodeProto, state: State, values: Mapping[str, Value]) -> Seq
             where=where,
             advice="rewrite the model without it, or ask for it; docs/operators lists what is supported",
         )
+    if node.op_type not in _ON_MASKS and any(_is_mask(value) for value in operands):
+        raise UnsupportedModel(
+            "it computes with whole numbers that depend on the input, so it jumps",
+            where=where,
+            advice="cast masks to a floating-point type before anything is computed with them",
+        )
     context = Context(node, operands, attributes(node, where), state, values)
     with contradictions(where):
         result = handler(context)
     return [result] if isinstance(result, (Tensor, Deferred, np.ndarray)) else list(result)
+
+
+def _is_mask(value: Value | None) -> bool:
+    """Whether it depends on the input but is of no floating-point type."""
+    return isinstance(value, (Tensor, Deferred)) and value.dtype.name not in FLOATING
 
 
 def _check_arity(node: onnx.NodeProto, opset: int, where: str) -> None:

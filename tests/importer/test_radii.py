@@ -13,6 +13,7 @@ from lipcert.graph.linear_maps import Diagonal
 from lipcert.graph.nodes import Affine, GraphBuilder
 from lipcert.importer import load
 from lipcert.importer.elementwise import Elementwise
+from lipcert.importer.exact import Rounded
 
 RNG = np.random.default_rng(0)
 
@@ -40,9 +41,67 @@ def test_quotients_by_constants(write, scale):
 def test_quotients_next_to_activations():
     builder = GraphBuilder()
     by = RNG.uniform(0.5, 2.0, 60)
-    builder.finish(Elementwise(builder, lambda text: None).divided(builder.input(60), by, ""))
+    engine = Elementwise(builder, lambda text: None)
+    builder.finish(engine.scaled(builder.input(60), Rounded.of(1.0, 60) / Rounded.of(by)))
     (a,) = (a for node in builder.nodes if isinstance(node, Affine) for a in node.maps)
     assert holds(a, [1 / Fraction(v) for v in by.tolist()])
+
+
+def numbers(scale: float, relative: float) -> Rounded:
+    mid = scale * RNG.uniform(0.5, 2.0, 400) * RNG.choice([-1.0, 1.0], 400)
+    return Rounded(mid, np.abs(mid) * relative * RNG.uniform(0.5, 1.0, 400))
+
+
+def ends(a: Rounded) -> list[tuple[Fraction, Fraction]]:
+    return [
+        (Fraction(m) - Fraction(r), Fraction(m) + Fraction(r))
+        for m, r in zip(a.mid.tolist(), a.rad.tolist(), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("relative", [0.0, 1e-15, 0.25])
+@pytest.mark.parametrize(("left", "right"), [(1.0, 1.0), (1e-160, 1e-158), (1e-300, 1e-15), (1e-100, 1e-100)])
+def test_products_quotients_and_sums(left, right, relative):
+    a, b = numbers(left, relative), numbers(right, relative)
+    found = [a * b, a + b, a - b, a / b, (a * b) * b, (a / b) / b]
+    for x in ends(a * b), ends(a / b):
+        assert len(x) == a.size
+    for k, ((la, ha), (lb, hb)) in enumerate(zip(ends(a), ends(b), strict=True)):
+        corners = [(x, y) for x in (la, ha) for y in (lb, hb)]
+        truths = [
+            [f(x, y) for x, y in corners]
+            for f in (
+                lambda x, y: x * y,
+                lambda x, y: x + y,
+                lambda x, y: x - y,
+                lambda x, y: x / y,
+                lambda x, y: x * y * y,
+                lambda x, y: x / y / y,
+            )
+        ]
+        for result, truth in zip(found, truths, strict=True):
+            mid, rad = Fraction(float(result.mid[k])), Fraction(float(result.rad[k]))
+            assert all(abs(t - mid) <= rad for t in truth)
+
+
+def test_exact_results_have_no_radius():
+    a = Rounded.of(RNG.integers(-1000, 1000, 50).astype(np.float64))
+    assert (a * a).exact
+    assert (a + a).exact
+    assert (a / Rounded.of(4.0, 50)).exact
+    assert (a * Rounded.of(0.0, 50)).zero
+    assert not (Rounded.of(np.array([1e17])) + Rounded.of(np.array([1.0]))).exact
+
+
+def test_roots_and_ends():
+    a = abs(numbers(1.0, 1e-9))
+    root = a.root()
+    for k, (low, high) in enumerate(ends(a)):
+        mid, rad = Fraction(float(root.mid[k])), Fraction(float(root.rad[k]))
+        assert (mid - rad) ** 2 <= low
+        assert high <= (mid + rad) ** 2
+        assert Fraction(float(a.low[k])) <= low
+        assert Fraction(float(a.largest[k])) >= high
 
 
 @pytest.mark.parametrize("window", [3, 7, 11])
