@@ -304,6 +304,24 @@ def cli(debug: bool) -> None:
 @click.option("--report", type=FILE, metavar="FILE", help="Write a self-contained HTML page with figures there.")
 @click.option("--at-most", type=float, callback=_limit, metavar="L",
               help="Only decide whether the constant is at most L; stops as soon as it is known.")  # fmt: skip
+@click.option(
+    "--branch",
+    type=float,
+    is_flag=False,
+    flag_value=float("inf"),
+    callback=_positive,
+    metavar="[SECONDS]",
+    help="Branch on the signs of channels, that long or until the gap is closed.",
+)
+@click.option(
+    "--gap",
+    type=float,
+    callback=_positive,
+    default=1e-3,
+    show_default=True,
+    metavar="G",
+    help="The upper / lower − 1 at which --branch ends.",
+)
 @click.option("--lower/--no-lower", default=True, show_default=True, help="Look for a lower bound too.")
 @click.option(
     "--lower-seconds",
@@ -336,6 +354,8 @@ def bound(
     certificate: Path | None,
     report: Path | None,
     at_most: float | None,
+    branch: float | None,
+    gap: float,
     lower: bool,
     lower_seconds: float | None,
     seed: int,
@@ -377,6 +397,8 @@ def bound(
             solver=solver,
             tolerance=tolerance,
             time_limit=time_limit,
+            branch=False if branch is None else branch,
+            gap=gap,
             lower=lower,
             lower_seconds=lower_seconds,
             seed=seed,

@@ -14,7 +14,7 @@ from lipcert.bounds.run import Run
 from lipcert.bounds.settings import Settings
 from lipcert.bounds.types import Bound, OutputBound
 from lipcert.bounds.watch import Proven, Watch, within
-from lipcert.errors import InvalidRequest
+from lipcert.errors import DoesNotApply, InvalidRequest, NotCertified
 from lipcert.graph.claim import Claim
 from lipcert.graph.nodes import Graph
 from lipcert.graph.selection import Selection
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from lipcert.arrays import Array
+    from lipcert.bounds.branch import Tree
     from lipcert.bounds.guide import Guide
     from lipcert.bounds.lower import LowerBound
     from lipcert.regions import Region
@@ -51,6 +52,8 @@ def bound(
     solver_options: dict[str, object] | None = None,
     region: Region | None = None,
     anchored: bool = False,
+    branch: bool | float = False,
+    gap: float = 1e-3,
 ) -> Bound:
     """A proven bound on the Lipschitz constant of a network.
 
@@ -93,6 +96,9 @@ def bound(
     anchored
         Whether changes start from the centre of the region: ‖f(x) − f(c)‖ ≤ L·‖x − c‖. By default x and x′ are any two
         points.
+    branch, gap
+        Whether to branch on the signs of channels, for so many seconds or, for True, until upper / lower − 1 is at most
+        `gap`. Ctrl-C gives the best tree by then.
 
     Returns
     -------
@@ -124,7 +130,8 @@ def bound(
     graph, name, digest = read_model(model)
     question = Question.parse(norm, output_norm, outputs, graph.output_size).on(region, anchored, graph.input_size)
     search = Search(lower_seconds, data, seed) if lower else None
-    found = answer(graph, question, settings, search, progress)
+    cutting = None if branch is False else Cutting.parse(branch, gap)
+    found = answer(graph, question, settings, search, progress, cutting)
     return replace(found, model=name, sha256=digest, seconds=time.perf_counter() - started)
 
 
@@ -188,12 +195,35 @@ class Search:
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class Cutting:
+    """How long branch and bound goes on: for so many seconds, or None, and until this gap is reached."""
+
+    seconds: float | None = None
+    gap: float = 1e-3
+
+    @classmethod
+    def parse(cls, branch: bool | float, gap: float) -> Cutting:
+        """What is meant by the arguments of `bound`.
+
+        Raises
+        ------
+        InvalidRequest
+            If one of them is negative.
+        """
+        seconds = None if branch is True or branch == float("inf") else float(branch)
+        if not gap >= 0 or (seconds is not None and not seconds >= 0):
+            raise InvalidRequest("neither the time of branch and bound nor its gap is negative")
+        return cls(seconds, gap)
+
+
 def answer(
     graph: Graph,
     question: Question,
     settings: Settings,
     search: Search | None = None,
     progress: Callable[[Progress], None] | None = None,
+    cutting: Cutting | None = None,
 ) -> Bound:
     """As `bound`, for a graph and arguments that are read; without a search there is no lower bound."""
     started = time.perf_counter()
@@ -209,7 +239,7 @@ def answer(
     # what overflows is not proven, which is message enough
     with np.errstate(over="ignore", invalid="ignore"):
         proven = Run(graph, claim, settings, watch, guided=search is not None).run()
-    proposal, certificate = proven.proposal, proven.certificate
+    proposal = proven.proposal
     found: list[LowerBound] = []
     status = proposal.status
     if search is not None:
@@ -217,16 +247,18 @@ def answer(
             found = _lower_bounds(graph, question, search, proposal.guide, watch)
         except KeyboardInterrupt:
             # the upper bound is proven by now and must not be lost
-            status = Status.INTERRUPTED
+            status, cutting = Status.INTERRUPTED, None
     lowers = [item.value for item in found]
+    lower = max(lowers, default=None)
+    proven, tree = _branched(proven, settings, cutting, lower or 0.0, watch)
     return Bound(
         upper=proven.value,
-        lower=max(lowers) if lowers else None,
+        lower=lower,
         product=None if proven.product is None else proven.product.conversion(claim),
         verified=True,
         method=proposal.method,
         solver=proposal.solver,
-        status=status,
+        status=status if tree is None else tree.status,
         relative_gap=proposal.gap,
         iterations=proposal.iterations,
         seconds=time.perf_counter() - started,
@@ -237,7 +269,7 @@ def answer(
         channels=channels(proven.job.graph),
         well_posed=True,
         idealisations=graph.idealisations,
-        certificate=certificate,
+        certificate=proven.certificate,
         each=_each(claim, proven, lowers),
         trace=tuple(trace),
         notes=(*graph.notes, *proven.notes),
@@ -247,6 +279,8 @@ def answer(
         region=question.region,
         anchored=question.anchored,
         layers=proven.job.prepared.posed.layers,
+        leaves=0 if tree is None else tree.leaves,
+        depth=0 if tree is None else tree.depth,
     )
 
 
@@ -261,6 +295,37 @@ def _each(claim: Claim, proven: Proven, lowers: list[float]) -> tuple[OutputBoun
         OutputBound(label, values[i], lowers[i] if lowers else None, None if products is None else products[i])
         for i, label in enumerate(labels)
     )
+
+
+def _branched(
+    proven: Proven, settings: Settings, cutting: Cutting | None, lower: float, watch: Watch
+) -> tuple[Proven, Tree | None]:
+    """What branch and bound makes of a bound; the bound with a note where it does not apply."""
+    from lipcert.bounds.branch import branch
+
+    if cutting is None:
+        return proven, None
+
+    def tell(step: Progress) -> None:
+        if step.proven is not None:
+            watch.lower(step.proven)
+        watch(step)
+
+    try:
+        if proven.certificate is None:
+            raise DoesNotApply("branch and bound does not apply: the bound is the norm product, without multipliers")
+        tree = branch(
+            proven.job.graph,
+            proven.certificate,
+            seconds=cutting.seconds,
+            below=(1.0 + cutting.gap) * lower,
+            jobs=settings.jobs,
+            progress=tell,
+        )
+    except (DoesNotApply, NotCertified) as error:
+        return replace(proven, notes=(*proven.notes, error.what)), None
+    value = tree.certificate.value
+    return (replace(proven, certificate=tree.certificate, value=value) if value < proven.value else proven), tree
 
 
 def read_model(model: Graph | str | Path) -> tuple[Graph, str, str]:

@@ -65,7 +65,7 @@ def decide(graph: Graph, limit: float, **settings: Any) -> Bound:
     implicit = any(isinstance(node, FixedPoint) for _, node in graph.walk())
     if settings.get("method", "auto") == "auto" and not implicit:
         try:
-            quick = bound(graph, **settings | {"method": "product", "lower": False}, progress=tell)
+            quick = bound(graph, **settings | {"method": "product", "lower": False, "branch": False}, progress=tell)
         except NotCertified:
             quick = None
         if quick is not None and quick.upper <= limit:

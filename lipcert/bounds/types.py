@@ -118,6 +118,8 @@ class Bound(Shown):
         Where the bound holds, None for the whole space, and whether x′ is the centre of the region.
     layers
         On a region, what became of each layer of scalar activations.
+    leaves, depth
+        The leaves of the tree that branch and bound left, and the cuts of the deepest one; 0 without it.
     """
 
     upper: float
@@ -149,6 +151,8 @@ class Bound(Shown):
     region: Region | None = None
     anchored: bool = False
     layers: tuple[LayerOnRegion, ...] = ()
+    leaves: int = 0
+    depth: int = 0
 
     def facts(self) -> list[tuple[str, str]]:
         """What a prompt and a notebook show."""
@@ -191,6 +195,11 @@ class Bound(Shown):
         """upper / lower, or None without a positive lower bound."""
         return self.upper / self.lower if self.lower else None
 
+    @property
+    def gap(self) -> float | None:
+        """upper / lower − 1, what is open between the two bounds; None without a positive lower bound."""
+        return self.upper / self.lower - 1.0 if self.lower else None
+
     def to_dict(self) -> dict[str, Any]:
         """The object that `lipcert bound --json` prints."""
         return {
@@ -206,6 +215,9 @@ class Bound(Shown):
             "upper": self.upper,
             "lower": self.lower,
             "ratio": self.ratio,
+            "gap": self.gap,
+            "leaves": self.leaves,
+            "depth": self.depth,
             "product": self.product,
             "verified": self.verified,
             "method": self.method,

@@ -13,6 +13,7 @@ import numpy as np
 
 from lipcert.arrays import Array
 from lipcert.certificates.claims import LEAST, Scaling
+from lipcert.certificates.leaves import Leaf
 from lipcert.errors import InvalidCertificate
 from lipcert.figures import upward
 from lipcert.files import write
@@ -62,6 +63,8 @@ class Certificate(Shown):
         On a region, what leads to the same ranges elsewhere.
     evidence
         What proves it: the semidefinite programs with their scalings, or the entries of the Jacobian, which take none.
+    leaves
+        The leaves of a tree over signs of channels, in place of the scalings; empty without branching.
     """
 
     claim: Claim
@@ -73,6 +76,7 @@ class Certificate(Shown):
     tool: str = __version__
     hints: Hints = NONE
     evidence: str = PROGRAMS
+    leaves: tuple[Leaf, ...] = ()
 
     def facts(self) -> list[tuple[str, str]]:
         """What a prompt and a notebook show."""
@@ -104,7 +108,9 @@ class Certificate(Shown):
         """The bound of each of the outputs of the claim."""
         if self.evidence == JACOBIAN:
             return [self.value] * outputs
-        return self.claim.value_of_each([scaling.value() for scaling in self.scalings], outputs)
+        parts = [leaf.scalings for leaf in self.leaves] or [self.scalings]
+        values = [max(case) for case in zip(*([scaling.value() for scaling in part] for part in parts), strict=True)]
+        return self.claim.value_of_each(values, outputs)
 
     def to_json(self) -> str:
         """The text of the certificate file."""
@@ -122,14 +128,8 @@ class Certificate(Shown):
             "network": {"sha256": self.graph, "form": self.form},
             "evidence": self.evidence,
             "hints": self.hints.to_json(),
-            "scalings": [
-                {
-                    "d": _encode(scaling.d),
-                    "m": _encode(scaling.m),
-                    "n": None if scaling.n is None else _encode(scaling.n),
-                }
-                for scaling in self.scalings
-            ],
+            "scalings": _encoded(self.scalings),
+            "leaves": [{"cuts": leaf.cuts, "scalings": _encoded(leaf.scalings)} for leaf in self.leaves],
             "idealisations": list(self.idealisations),
             "tool": f"lipcert {self.tool}",
         }
@@ -166,9 +166,10 @@ class Certificate(Shown):
         """Parse the text of a certificate file strictly: no field may be missing, unknown or of another type."""
         read = _Reader(where)
         document = read.json(text)
-        # version 1 had no regions, and one more field, which could hold one value
+        # version 1 had no regions and leaves, and one more field, which could hold one value
         first = isinstance(document, dict) and repr(document.get("version")) == "1"
-        top = read.fields(document, _TOP | ({} if first else {"hints": dict, "evidence": str}), "the certificate")
+        later: dict[str, type] = {} if first else {"hints": dict, "evidence": str, "leaves": list}
+        top = read.fields(document, _TOP | later, "the certificate")
         version = top["version"]
         if top["format"] != FORMAT:
             raise read.fail(f"the format is {top['format']!r}, not {FORMAT!r}")
@@ -200,6 +201,7 @@ class Certificate(Shown):
             top["tool"].removeprefix("lipcert "),
             NONE if first else read.hints(top["hints"]),
             PROGRAMS if first else read.evidence(top["evidence"]),
+            tuple(read.leaf(item, f"leaf {k}") for k, item in enumerate(top.get("leaves", []))),
         )
 
 
@@ -290,6 +292,16 @@ class _Reader:
         except ValueError as error:
             raise self.fail(f"the hints cannot be read: {error}") from None
 
+    def leaf(self, item: Any, place: str) -> Leaf:
+        entry = self.fields(item, {"cuts": list, "scalings": list}, place)
+        cuts = []
+        for cut in entry["cuts"]:
+            if not isinstance(cut, list) or len(cut) != 2 or any(type(part) is not int for part in cut):
+                raise self.fail(f"{place}: a cut is not a channel and a sign")
+            cuts.append((cut[0], cut[1]))
+        scalings = enumerate(entry["scalings"])
+        return Leaf(tuple(cuts), tuple(self.scaling(part, f"{place}: scaling {k}") for k, part in scalings))
+
     def scaling(self, item: Any, place: str) -> Scaling:
         entry = self.fields(item, {"d": str, "m": str, "n": (str, type(None))}, place)
         d, m = (self.numbers(entry[name], f"{place}: {name}") for name in ("d", "m"))
@@ -323,6 +335,10 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(fields) < len(pairs):
         raise ValueError("a field occurs twice")
     return fields
+
+
+def _encoded(scalings: tuple[Scaling, ...]) -> list[dict[str, str | None]]:
+    return [{"d": _encode(s.d), "m": _encode(s.m), "n": None if s.n is None else _encode(s.n)} for s in scalings]
 
 
 def _encode(x: Array) -> str:

@@ -25,6 +25,7 @@ from lipcert.graph.sizes import channels, groups, rows
 from lipcert.threads import threads_for
 
 if TYPE_CHECKING:
+    from lipcert.arrays import IntArray
     from lipcert.certificates.claims import Scaling
     from lipcert.constraints.multipliers import Multipliers
     from lipcert.graph.claim import Case, Claim
@@ -68,9 +69,12 @@ class Dense:
     ----------
     graph
         The prepared graph.
+    signs
+        The signs of its channels on a leaf, as `lower` takes them, or None.
     """
 
     graph: Graph
+    signs: IntArray | None = None
 
     def bytes_needed(self) -> int:
         """Seven matrices of the size of [R; Y]."""
@@ -88,7 +92,7 @@ class Dense:
         require(self.bytes_needed(), "the dense proof")
         height, width = self._shape
         with np.errstate(over="ignore", invalid="ignore"), threads_for(float(height) ** 2 * width):
-            return lower(self.graph, NormwiseArithmetic())
+            return lower(self.graph, NormwiseArithmetic(), self.signs)
 
     def improve(self, case: Case, proposal: Multipliers) -> Scaling | None:
         """Repairs the proposal until it is proven."""
@@ -165,17 +169,18 @@ class Proofs:
     (['Dense', 'Sweep'], (1, 1, None))
     """
 
-    def __init__(self, graph: Graph, claim: Claim) -> None:
+    def __init__(self, graph: Graph, claim: Claim, signs: IntArray | None = None) -> None:
         self.graph = graph
         self.claim = claim
+        self.signs = signs
         self.cases = claim.cases(graph.input_size, graph.output_size)
-        self.dense = Dense(graph)
+        self.dense = Dense(graph, signs)
         self.large = rows(graph) + graph.output_size > LARGE
 
     @cached_property
     def sparse(self) -> Blocks | Sweep | None:
         """The sparse proof that applies: a front has the layers one by one among its orders."""
-        if not self.claim.euclidean:
+        if not self.claim.euclidean or self.signs is not None:
             return None
         system = SparseSystem.of(self.graph)
         if system is not None:
@@ -204,7 +209,8 @@ class Proofs:
 
     def sizes(self, case: Case) -> tuple[int, int, int | None]:
         """How many numbers d, m and n the scaling of a case has."""
-        return groups(self.graph), case.parts, case.weights
+        given = 0 if self.signs is None else int(np.count_nonzero(self.signs))
+        return groups(self.graph) - given, case.parts, case.weights
 
     def require_memory(self) -> None:
         """Raise where the first of them does not fit into memory.

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from lipcert.certificates.certificate import JACOBIAN, Certificate
 from lipcert.certificates.exact import ExactProof
+from lipcert.certificates.leaves import signs_of, uncovered
 from lipcert.certificates.proof import Proofs
 from lipcert.certificates.prover import jacobian_bound
+from lipcert.constraints.interconnection import signed_channels
 from lipcert.errors import CertificateRejected, InvalidRequest, NotCertified
 from lipcert.graph.prepare import FORMS
 from lipcert.graph.selection import Selection
@@ -22,6 +24,7 @@ from lipcert.ranges import posed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from lipcert.certificates.claims import Scaling
     from lipcert.graph.claim import Claim
     from lipcert.graph.nodes import Graph
 
@@ -99,6 +102,10 @@ def verify(certificate: Certificate | str | Path, graph: Graph, *, exact: bool =
         raise reject(reason)
     if exact and (c.claim.region is not None or c.evidence == JACOBIAN):
         raise InvalidRequest("the exact check is for global claims", where=where, advice="check it without --exact")
+    if exact and c.leaves:
+        raise InvalidRequest(
+            "the exact check is for claims without leaves", where=where, advice="check it without --exact"
+        )
     try:
         # the labels are read anew, for this network
         outputs = Selection.parse(c.outputs, graph.output_size) if c.outputs else Selection()
@@ -108,24 +115,55 @@ def verify(certificate: Certificate | str | Path, graph: Graph, *, exact: bool =
         prepared = posed(graph, claim, c.form, c.hints).graph
     except InvalidRequest as error:
         raise reject(str(error)) from None
-    proofs: Proofs | ExactProof = ExactProof(prepared, c.claim) if exact else Proofs(prepared, c.claim)
-    if len(proofs.cases) != len(c.scalings):
-        raise reject(f"it holds {len(c.scalings)} scalings where its claim needs {len(proofs.cases)}")
-    for k, (case, scaling) in enumerate(zip(proofs.cases, c.scalings, strict=True)):
+    if c.leaves:
+        _require_leaves(c, prepared, reject)
+    else:
+        _require_proven(
+            ExactProof(prepared, c.claim) if exact else Proofs(prepared, c.claim), c.scalings, c.value, reject
+        )
+    return Verdict(c, True, exact)
+
+
+def _require_leaves(c: Certificate, prepared: Graph, reject: Callable[[str], CertificateRejected]) -> None:
+    """Raise where the leaves do not cover the claim, or one of them is not proven."""
+    if c.scalings:
+        raise reject("it holds leaves and scalings for the whole")
+    signed = signed_channels(prepared)
+    reason = uncovered([leaf.cuts for leaf in c.leaves], signed)
+    if reason is not None:
+        raise reject(f"its leaves do not cover the claim: {reason}")
+    for number, leaf in enumerate(c.leaves):
+
+        def reject_leaf(reason: str, number: int = number) -> CertificateRejected:
+            return reject(f"leaf {number}: {reason}")
+
+        proofs = Proofs(prepared, c.claim, signs_of(leaf.cuts, signed.size))
+        _require_proven(proofs, leaf.scalings, c.value, reject_leaf)
+
+
+def _require_proven(
+    proofs: Proofs | ExactProof,
+    scalings: tuple[Scaling, ...],
+    value: float,
+    reject: Callable[[str], CertificateRejected],
+) -> None:
+    """Raise where the scalings do not prove the value."""
+    if len(proofs.cases) != len(scalings):
+        raise reject(f"it holds {len(scalings)} scalings where its claim needs {len(proofs.cases)}")
+    for k, (case, scaling) in enumerate(zip(proofs.cases, scalings, strict=True)):
         sizes = proofs.sizes(case)
         if (scaling.d.size, scaling.m.size, None if scaling.n is None else scaling.n.size) != sizes:
             raise reject(f"scaling {k} does not have the sizes {sizes} of the network")
-        if not scaling.value() <= c.value:
-            raise reject(f"scaling {k} proves {scaling.value():.9g}, which is more than the claimed {c.value:.9g}")
+        if not scaling.value() <= value:
+            raise reject(f"scaling {k} proves {scaling.value():.9g}, which is more than the claimed {value:.9g}")
         try:
             proven = proofs.holds(case, scaling)
         except NotCertified as error:
             raise reject(str(error)) from None
         if not proven:
             raise reject(f"scaling {k} does not prove its bound: ‖B‖ < 1 could not be shown")
-        if exact and not ExactProof.value_holds(scaling, c.value):
-            raise reject(f"scaling {k} proves more than the claimed {c.value:.9g}")
-    return Verdict(c, True, exact)
+        if isinstance(proofs, ExactProof) and not ExactProof.value_holds(scaling, value):
+            raise reject(f"scaling {k} proves more than the claimed {value:.9g}")
 
 
 def _mismatch(c: Certificate, graph: Graph) -> str | None:
@@ -143,7 +181,7 @@ def _mismatch(c: Certificate, graph: Graph) -> str | None:
 
 def _by_jacobian(c: Certificate, graph: Graph, claim: Claim, reject: Callable[[str], CertificateRejected]) -> Verdict:
     """The same where the entries of the Jacobian are the evidence: they take nothing but the network and the region."""
-    if c.scalings:
+    if c.scalings or c.leaves:
         raise reject("it holds scalings that its evidence does not need")
     value = jacobian_bound(graph, claim, c.form)
     if not value <= c.value:

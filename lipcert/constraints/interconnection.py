@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 import numpy as np
 
-from lipcert.errors import NotCertified
+from lipcert.errors import InvalidRequest, NotCertified
+from lipcert.graph.linear_maps import Diagonal, Index
 from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, Input
+from lipcert.graph.sizes import activations
 
 if TYPE_CHECKING:
     from lipcert.activations.record import NormalForm
-    from lipcert.arrays import Array, IntArray
+    from lipcert.arrays import Array, BoolArray, IntArray
     from lipcert.graph.linear_maps import LinearMap
 
 
@@ -183,14 +185,16 @@ class Interconnection(Generic[T]):
 
 
 @overload
-def lower(graph: Graph) -> Interconnection[Array]: ...
+def lower(graph: Graph, *, signs: IntArray | None = None) -> Interconnection[Array]: ...
 
 
 @overload
-def lower(graph: Graph, arithmetic: Arithmetic[T]) -> Interconnection[T]: ...
+def lower(graph: Graph, arithmetic: Arithmetic[T], signs: IntArray | None = None) -> Interconnection[T]: ...
 
 
-def lower(graph: Graph, arithmetic: Arithmetic[Any] | None = None) -> Interconnection[Any]:
+def lower(
+    graph: Graph, arithmetic: Arithmetic[Any] | None = None, signs: IntArray | None = None
+) -> Interconnection[Any]:
     """The interconnection of a graph.
 
     Parameters
@@ -199,6 +203,9 @@ def lower(graph: Graph, arithmetic: Arithmetic[Any] | None = None) -> Interconne
         The network; comparator networks are expected to be expanded already.
     arithmetic
         An `Arithmetic`; plain float64 by default.
+    signs
+        (groups,) of each multiplier group 0, or the sign s with which its channel leaves as Δv = s Q Δz; only channels that
+        `signed_channels` marks have one.
 
     Raises
     ------
@@ -211,15 +218,36 @@ def lower(graph: Graph, arithmetic: Arithmetic[Any] | None = None) -> Interconne
     >>> lower(nn.sequential(nn.linear([[2.0]]), nn.relu(), nn.linear([[3.0]]))).R
     array([[0., 2.]])
     """
-    run = _Lowering(FloatArithmetic() if arithmetic is None else arithmetic, graph.input_size)
+    run = _Lowering(FloatArithmetic() if arithmetic is None else arithmetic, graph.input_size, signs)
     return run.finish(run.through(graph))
+
+
+def signed_channels(graph: Graph) -> BoolArray:
+    """For each multiplier group whether it is one channel, Δv = s Q Δz with a number s in [−1, 1], in a network of layers.
+
+    Examples
+    --------
+    >>> from lipcert.graph import build as nn
+    >>> signed_channels(nn.sequential(nn.linear([[1.0], [2.0]]), nn.maxmin(), nn.group_sort(2)))
+    array([ True,  True])
+    """
+    found = [np.zeros(0, dtype=bool)]
+    for node in activations(graph):
+        channels, rows, groups = node.form_sizes
+        if channels:
+            found.append(np.full(node.blocks * groups, channels == rows == groups == 1))
+    signed = np.concatenate(found)
+    implicit = any(isinstance(node, FixedPoint) for _, node in graph.walk())
+    return np.zeros_like(signed) if implicit else signed
 
 
 class _Lowering(Generic[T]):
     """The state of one lowering: columns are [x, v₁, v₂, …] in the order of appearance until `finish` moves x last."""
 
-    def __init__(self, arithmetic: Arithmetic[T], inputs: int) -> None:
+    def __init__(self, arithmetic: Arithmetic[T], inputs: int, signs: IntArray | None = None) -> None:
         self.ar = arithmetic
+        self.signs = signs
+        self.seen = 0
         self.inputs = inputs
         self.width = inputs
         self.implicit = False
@@ -274,6 +302,10 @@ class _Lowering(Generic[T]):
         channels = form.P.shape[2] * node.blocks
         if not channels:
             return w
+        signs = None if self.signs is None else self.signs[self.seen : self.seen + node.blocks * form.groups]
+        self.seen += node.blocks * form.groups
+        if signs is not None and signs.any():
+            return self._signed(form, node, signs, z, w)
         self.rows.append(ar.blocks(form.Q, form.Q_radius, z))
         block = np.arange(node.blocks)[:, None] * form.groups + self.groups
         self.row_groups.append((block + form.row_group).ravel())
@@ -289,8 +321,36 @@ class _Lowering(Generic[T]):
         fresh = ar.blocks(form.P, form.P_radius, ar.unit(channels, self.width, at))
         return ar.add(w, fresh)
 
+    def _signed(self, form: NormalForm, node: Activation, signs: IntArray, z: T, w: T) -> T:
+        """As `_activation`, where some channels have a sign: Δv_i = s_i (Q Δz)_i, and the others are free."""
+        ar = self.ar
+        if form.P.shape[2] != 1 or form.Q.shape[1] != 1:
+            raise InvalidRequest("a sign was given to a channel that has none")
+        free = np.flatnonzero(signs == 0)
+        moduli = ar.blocks(form.Q, form.Q_radius, z)
+        v = ar.apply(Diagonal(signs.astype(np.float64)), moduli)
+        label = np.arange(node.blocks) if node.channel is None else node.channel
+        self.labels, base = self.labels + int(label.max()) + 1, self.labels
+        self.layers.append(np.full(free.size, len(self.layers)))
+        at = self.width
+        self.width += free.size
+        v = ar.widen(v, self.width)
+        if free.size:
+            self.rows.append(ar.apply(Index(free, node.blocks), moduli))
+            own = np.arange(self.groups, self.groups + free.size)
+            self.row_groups.append(own)
+            self.column_groups.append(own)
+            self.channels.append(label[free] + base)
+            self.groups += free.size
+            place = np.full(node.blocks, -1)
+            place[free] = np.arange(free.size)
+            v = ar.add(v, ar.placed(Index(place, free.size), self.width, at))
+        return ar.add(ar.widen(w, self.width), ar.blocks(form.P, form.P_radius, v))
+
     def _fixed_point(self, node: FixedPoint, parameters: list[T]) -> T:
         """s = A s + B p + C v solved for s; the rows of the cell in terms of p and v."""
+        if self.signs is not None:
+            raise InvalidRequest("channels of a network with an implicit layer have no signs")
         ar = self.ar
         self.implicit = True
         state = node.size

@@ -73,6 +73,8 @@ def bound(result: Bound, certificate: str | None = None, report: str | None = No
         rows.append(("norm product", upward(result.product) + gain))
     if result.limit is not None:
         rows.insert(0, (f"at most {result.limit:g}", _ANSWERS[result.holds]))
+    if result.leaves:
+        rows.append(("branch and bound", f"{result.leaves:,} leaves, the deepest one after {result.depth} cuts"))
     rows.append(("method", result.method))
     rows.append(("solver", _effort(result)))
     rows.append(("status", f"{result.status.value}: {result.status.advice}"))

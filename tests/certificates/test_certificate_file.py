@@ -64,6 +64,7 @@ def as_first(document, normal_form="default"):
     document["network"]["normal_form"] = normal_form
     document["claim"]["scope"] = "global"
     del document["claim"]["region"], document["claim"]["increments"], document["hints"], document["evidence"]
+    del document["leaves"]
     return document
 
 
