@@ -123,7 +123,20 @@ def _limit(ctx: click.Context, param: click.Parameter, value: float | None) -> f
     return value
 
 
-_FILES = ("model", "data", "certificate", "report", "labels", "csv", "plot", "as_json", "quiet", "log", "at_most")
+_FILES = (
+    "model",
+    "data",
+    "certificate",
+    "report",
+    "labels",
+    "csv",
+    "plot",
+    "stream",
+    "as_json",
+    "quiet",
+    "log",
+    "at_most",
+)
 
 
 def _used() -> dict[str, object]:
@@ -188,6 +201,19 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
+def _values(text: str) -> tuple[float, ...]:
+    return tuple(map(float, text.split(",")))
+
+
+def _pair(text: str) -> tuple[float, float]:
+    low, high = map(float, text.split(","))
+    if not low <= high:
+        raise ValueError
+    return low, high
+
+
+VALUES = _Parsed("a list of numbers", _values)
+PAIR = _Parsed("two numbers, the smaller one first", _pair)
 NAMES = _Parsed("a list of names", _names)
 FACTOR = _Parsed("a positive number or quotient", _factor)
 NUMBERS = _Parsed("a list of numbers from 0", _radii)
@@ -455,6 +481,26 @@ def bound(
     show_default=True,
     help="Bound each margin, or only all outputs together (looser, faster); auto bounds those that matter.",
 )
+@click.option(
+    "--at",
+    type=float,
+    callback=_positive,
+    metavar="R",
+    help="Decide at this radius, with bounds around the samples that the global ones leave open.",
+)
+@click.option("--local/--no-local", default=None, help="Use bounds around the samples.  [default: with --at]")
+@click.option("--attack", is_flag=True, help="Look for a counterexample around every sample.")
+@click.option("--domain", type=PAIR, metavar="LOW,HIGH", help="Inputs stay between these ends: 0,1 for images.")
+@click.option("--mean", type=VALUES, metavar="LIST", help="Mean of a normalisation that the file lacks, one a channel.")
+@click.option("--std", type=VALUES, metavar="LIST", help="Its standard deviations: radii are in the units before it.")
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of the attack.")
+@click.option(
+    "--stream",
+    type=FILE,
+    metavar="FILE",
+    help="Write JSON lines there as they come; a run that was interrupted goes on from them.",
+)
+@click.option("--certificate", type=FILE, metavar="FILE", help="Write the proofs of all radii, for `lipcert verify`.")
 @solver_options
 @click.option("--csv", type=FILE, metavar="FILE", help="Write a table there, one line a sample.")
 @click.option("--plot", type=FILE, metavar="FILE", help="Draw the certified accuracy: .png, .svg or .pdf.")
@@ -472,6 +518,15 @@ def robustness(
     scale: float,
     radii: tuple[float, ...] | None,
     margins: str,
+    at: float | None,
+    local: bool | None,
+    attack: bool,
+    domain: tuple[float, float] | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    seed: int,
+    stream: Path | None,
+    certificate: Path | None,
     method: str,
     solver: str,
     tolerance: float,
@@ -488,7 +543,8 @@ def robustness(
     """Certify, for every sample of DATA, a radius within which the class that MODEL gives it cannot change.
 
     DATA is .npy, .npz or .csv, one sample a row: the inputs flattened in the order of the network and in its own units, as
-    after any preprocessing. Radii are in these units. With true classes, samples of another class have the radius 0.
+    after any preprocessing but --scale, --mean and --std. Radii are in the units behind --scale and before --mean and
+    --std. With true classes, samples of another class have the radius 0.
     """
     from lipcert.bounds.robustness import robustness as certify
     from lipcert.graph.summary import summarise
@@ -497,7 +553,7 @@ def robustness(
     from lipcert.report.progress import LiveLine
     from lipcert.samples import read_labelled
 
-    for path in (csv, plot):
+    for path in (csv, plot, stream, certificate):
         if path is not None:
             require_writable(path)
     if plot is not None:
@@ -521,14 +577,26 @@ def robustness(
             jobs=jobs,
             progress=line,
             solver_options=extra,
+            at=at,
+            local=local,
+            attack=attack,
+            domain=domain,
+            mean=mean,
+            std=std,
+            seed=seed,
+            stream=stream,
         ).named(str(model), hashlib.sha256(model.read_bytes()).hexdigest(), str(data))
+    if certificate is not None and result.certificate is not None:
+        result.certificate.save(certificate)
     if csv is not None:
         write(csv, tables.robustness(result).encode())
     if plot is not None:
         plots.save(result, plot, model.name)
-    written = [(name, str(path)) for name, path in (("table", csv), ("plot", plot)) if path is not None]
+    outputs = (("table", csv), ("plot", plot), ("certificate", certificate))
+    written = [(name, str(path)) for name, path in outputs if path is not None]
     if as_json:
-        files = {name: None if path is None else str(path) for name, path in (("csv", csv), ("plot", plot))}
+        named = (("csv", csv), ("plot", plot), ("certificate", certificate))
+        files = {name: None if path is None else str(path) for name, path in named}
         chosen = [{"radius": r, "certified": result.certified_accuracy(r)} for r in radii or ()]
         click.echo(json.dumps(result.to_dict() | {"certified": chosen} | files | _used()))
     else:
@@ -651,8 +719,9 @@ def jacobian(model: Path, output: str | None, csv: Path | None, as_json: bool, q
 @click.option("--exact", is_flag=True, help="Check it in rational arithmetic; for networks of about 200 channels.")
 @json_option
 def verify(certificate: Path, model: Path, output: str | None, exact: bool, as_json: bool) -> None:
-    """Check that CERTIFICATE proves its bound for MODEL; needs no solver."""
+    """Check that CERTIFICATE proves its bound, or its classes, for MODEL; needs no solver."""
     from lipcert.certificates import verify as check
+    from lipcert.certificates.classes import is_of_classes, load, verify_classes
     from lipcert.report import json, text
     from lipcert.report.progress import LiveLine
     from lipcert.sdp.outcome import Progress
@@ -660,6 +729,18 @@ def verify(certificate: Path, model: Path, output: str | None, exact: bool, as_j
     graph = _read(model, output)
     with LiveLine() as line:
         line(Progress("checking the certificate"))
+        if is_of_classes(certificate):
+
+            def told(done: int, total: int) -> None:
+                line(Progress("checking samples", done, total=total))
+
+            found = verify_classes(load(certificate), graph, str(certificate), told)
+            click.echo(
+                json.dumps(json.classes(found, str(certificate), str(model)) | _used())
+                if as_json
+                else text.classes(found, str(certificate))
+            )
+            return
         verdict = check(certificate, graph, exact=exact)
     if as_json:
         click.echo(json.dumps(json.verdict(verdict, str(certificate), str(model)) | _used()))

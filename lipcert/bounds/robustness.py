@@ -6,26 +6,34 @@ is certain within min_j m_j/L_cj (Tsuzuku, Sato, Sugiyama, NeurIPS 2018, arXiv 1
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lipcert.bounds.api import Question, answer, read_model
+from lipcert.bounds.attack import Attack
 from lipcert.bounds.axes import axes
+from lipcert.bounds.nearby import Local
+from lipcert.bounds.refine import CERTIFIED, OPEN, REFUTED, WRONG, Found, Refinement, Stream
 from lipcert.bounds.settings import Settings
 from lipcert.bounds.watch import within
+from lipcert.certificates.classes import ClassCertificate, Sample, SharedBound
+from lipcert.certificates.values import margins_at
 from lipcert.errors import InvalidRequest, NotCertified
 from lipcert.figures import downward
-from lipcert.graph import balls
-from lipcert.graph.linear_maps import Convolution
-from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph
+from lipcert.graph.heads import without_head
+from lipcert.graph.nodes import Graph
+from lipcert.graph.normalised import normalised
 from lipcert.graph.prepare import prepare
 from lipcert.graph.selection import Selection
 from lipcert.graph.sizes import channels
 from lipcert.norms import Norm
+from lipcert.regions import Box
 from lipcert.samples import whole_labels
 from lipcert.sdp.outcome import Progress, Status
 from lipcert.sdp.solvers import DENSE_LIMIT
@@ -33,21 +41,14 @@ from lipcert.shown import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
 
     from numpy.typing import ArrayLike
 
-    from lipcert.arrays import Array, IntArray
+    from lipcert.arrays import Array, BoolArray, IntArray
     from lipcert.bounds.types import Bound
 
-HEADS = ("softmax", "log_softmax", "sigmoid")
-"""Final activations that keep the order of the outputs; radii are computed on what goes into them."""
 MARGINS = ("auto", "pairs", "joint")
 
-_PRECISIONS = (64, 128, 256)
-_CHUNK = 64
-_BALLS = 2**22
-"""Samples that are evaluated together: so many, or so few that no signal has more entries than this."""
 _SQRT2 = 1.4142135623730951
 """√2, rounded up."""
 
@@ -110,6 +111,12 @@ class Robustness(Shown):
         Where the function that the radii are about differs from the file.
     model, sha256
         The file and its hash, where there is one.
+    at
+        The radius that was decided, or None.
+    found
+        For each sample what its radius rests on, and a counterexample where one was found.
+    certificate
+        The proofs of all radii in one object, for `lipcert verify`.
     """
 
     norm: Norm
@@ -129,6 +136,20 @@ class Robustness(Shown):
     model: str = ""
     sha256: str = ""
     data: str = ""
+    at: float | None = None
+    found: tuple[Found, ...] = ()
+    certificate: ClassCertificate | None = None
+
+    @property
+    def statuses(self) -> tuple[str, ...]:
+        """Of each sample 'certified', 'refuted', 'open' or 'misclassified', at the radius `at` where there is one."""
+        wrong = np.zeros(self.radii.size, dtype=bool) if self.labels is None else self.predictions != self.labels
+        return tuple(WRONG if bad else item.status(self.at) for bad, item in zip(wrong, self.found, strict=True))
+
+    @property
+    def distances(self) -> Array:
+        """(samples,) the distances of proven counterexamples, rounded up; infinite where there is none."""
+        return np.array([item.distance for item in self.found])
 
     def facts(self) -> list[tuple[str, str]]:
         """What a prompt and a notebook show."""
@@ -187,6 +208,8 @@ class Robustness(Shown):
             "samples": int(self.radii.size),
             "accuracy": self.accuracy,
             "median_radius": self.median,
+            "at": self.at,
+            "statuses": {name: self.statuses.count(name) for name in (CERTIFIED, REFUTED, OPEN, WRONG)},
             "verified": True,
             "head": self.head or None,
             "status": self.status.value,
@@ -194,8 +217,20 @@ class Robustness(Shown):
             "idealisations": list(self.idealisations),
             "margins": [item.to_dict() for item in self.margins],
             "each": [
-                {"sample": i, "label": label, "prediction": c, "radius": r, "runner_up": j, "margin": m}
-                for i, (label, c, r, j, m) in enumerate(zip(labels, *columns, strict=True))
+                {
+                    "sample": i,
+                    "label": label,
+                    "prediction": c,
+                    "radius": r,
+                    "runner_up": j,
+                    "margin": m,
+                    "status": status,
+                    "source": item.source,
+                    "counterexample_at": item.distance if np.isfinite(item.distance) else None,
+                }
+                for i, (label, c, r, j, m, status, item) in enumerate(
+                    zip(labels, *columns, self.statuses, self.found, strict=True)
+                )
             ],
         }
 
@@ -247,6 +282,14 @@ def robustness(
     jobs: int | None = None,
     progress: Callable[[Progress], None] | None = None,
     solver_options: dict[str, object] | None = None,
+    at: float | None = None,
+    local: bool | None = None,
+    attack: bool = False,
+    domain: Box | tuple[float, float] | None = None,
+    mean: ArrayLike | None = None,
+    std: ArrayLike | None = None,
+    stream: str | Path | None = None,
+    seed: int = 0,
 ) -> Robustness:
     """How far each sample can move, in every direction, before the network may change its class.
 
@@ -271,7 +314,25 @@ def robustness(
     method, solver, tolerance, form, jobs, progress, solver_options
         As in `lipcert.bound`.
     time_limit
-        Seconds for all solvers together. Margins that were not reached by then have the joint bound.
+        Seconds for all solvers together. Margins that were not reached by then have the joint bound, samples that were not
+        reached what the global bounds say.
+    at
+        A radius to decide: samples that the global bounds leave open are bounded on the ball around them. Without it the
+        radius of each sample is as large as the bounds make it.
+    local
+        Whether bounds around the samples are used beside the global ones; by default where `at` is given. Without `at` each
+        sample takes several of them.
+    attack
+        Whether a counterexample is looked for around every sample, so that it ends as certified, refuted or open.
+    domain
+        The box that inputs stay in, or its two ends for every input, such as (0, 1) for images.
+    mean, std
+        Of a normalisation (x − mean)/std that the file lacks, one number or one a channel: then samples and radii are in the
+        units before it.
+    stream
+        A file to which results are written as JSON lines as they come; another run of the same question goes on from it.
+    seed
+        Of the search for counterexamples.
 
     Returns
     -------
@@ -296,40 +357,52 @@ def robustness(
     """
     settings = Settings(method, solver, tolerance, None, form, jobs, solver_options or {})
     started = time.perf_counter()
-    graph, name, digest = read_model(model)
+    source, name, digest = read_model(model)
+    graph = normalised(source, mean, std)
     p = Norm.parse(norm)
     if margins not in MARGINS:
         raise InvalidRequest(f"the margins {margins!r} are not known", advice=f"use {', '.join(MARGINS)}")
+    box = _domain(domain, at, graph.input_size)
     points = _points(X, graph)
     logits, head = without_head(graph)
     wanted = None if labels is None else _labels(labels, len(points), max(logits.output_size, 2))
     predictions, gaps = proven_margins(logits, points, progress)
     right = np.ones(len(points), dtype=bool) if wanted is None else predictions == wanted
-    search = _Search(
-        logits,
-        predictions[right],
-        gaps[right],
-        p,
-        settings,
-        None if time_limit is None else started + time_limit,
-        progress,
-    )
+    if box is not None and not ((points >= box.low) & (points <= box.high)).all():
+        raise InvalidRequest(
+            "a sample lies outside the domain", advice="give the samples and the domain in the same units"
+        )
+    end = None if time_limit is None else started + time_limit
+    search = _Search(logits, predictions[right], gaps[right], p, settings, end, progress)
     search.run(margins)
-    radii = np.zeros(len(points))
-    rivals = np.zeros(len(points), dtype=np.int64)
-    room = np.zeros(len(points))
-    ratios = search.ratios()
-    nearest = ratios.argmin(axis=1) if ratios.size else np.zeros(0, dtype=np.int64)
-    radii[right] = ratios[np.arange(len(ratios)), nearest]
-    rivals[right] = nearest
-    room[right] = gaps[right][np.arange(len(ratios)), nearest]
-    # for a sample of another class the rival is the one that wins
-    rivals[~right] = predictions[~right]
+    nearby = at is not None if local is None else local
+    refinement = Refinement(
+        Local(logits, p, box, settings), Attack(logits, p, box, seed=seed), at, nearby, attack, jobs, end, progress
+    )
+    question = {
+        "network": graph.fingerprint.hex(),
+        "points": hashlib.sha256(points.tobytes()).hexdigest(),
+        "labels": None if wanted is None else wanted.tolist(),
+        "radii": [str(p), at, nearby, attack, None if box is None else box.to_json(), seed],
+        "settings": [method, solver, tolerance, form, margins],
+    }
+    found, finished = _refined(search, refinement, points, right, question, stream)
+    rivals, room = _rivals(search, predictions, gaps, right)
+    certificate = ClassCertificate(
+        source.fingerprint.hex(),
+        p,
+        box,
+        form,
+        None if mean is None else np.asarray(mean, dtype=np.float64).reshape(-1),
+        None if std is None else np.asarray(std, dtype=np.float64).reshape(-1),
+        tuple(search.shared),
+        _samples(points, predictions, found, search.certified(predictions, gaps)),
+    )
     return Robustness(
         norm=p,
         predictions=predictions,
         labels=wanted,
-        radii=np.maximum(radii, 0.0),
+        radii=np.array([item.radius for item in found]),
         runners_up=rivals,
         gaps=np.maximum(np.where(np.isfinite(room), room, 0.0), 0.0),
         margins=search.margins(),
@@ -337,28 +410,76 @@ def robustness(
         inputs=graph.input_size,
         outputs=graph.output_size,
         head=head,
-        status=search.status,
+        status=search.status if finished else Status.INTERRUPTED,
         seconds=time.perf_counter() - started,
         idealisations=graph.idealisations,
         model=name,
         sha256=digest,
+        at=at,
+        found=tuple(found),
+        certificate=certificate,
     )
 
 
-def without_head(graph: Graph) -> tuple[Graph, str]:
-    """The graph without a final activation over all outputs that keeps their order, and the name of that.
+def _domain(domain: Box | tuple[float, float] | None, at: float | None, inputs: int) -> Box | None:
+    """The domain as a box of so many inputs; the radius is checked too."""
+    if at is not None and not 0.0 < at < np.inf:
+        raise InvalidRequest(f"the radius {at:g} is not positive", advice="give a positive number")
+    if domain is None:
+        return None
+    box = domain if isinstance(domain, Box) else Box(*domain)
+    return box.fitted(inputs)
 
-    Examples
-    --------
-    >>> from lipcert.graph import build as nn
-    >>> graph, head = without_head(nn.sequential(nn.linear([[2.0], [1.0]]), nn.softmax(2)))
-    >>> len(graph.nodes), head
-    (3, 'softmax')
-    """
-    node = graph.nodes[graph.output]
-    if isinstance(node, Activation) and node.kind in HEADS and (node.kind == "sigmoid" or node.blocks == 1):
-        return replace(graph, output=node.parent), node.kind
-    return graph, ""
+
+def _refined(
+    search: _Search,
+    refinement: Refinement,
+    points: Array,
+    right: BoolArray,
+    question: dict[str, Any],
+    stream: str | Path | None,
+) -> tuple[list[Found], bool]:
+    """What is found of each sample, and whether the end was reached."""
+    ratios = search.ratios()
+    start = np.maximum(ratios.min(axis=1), 0.0) if ratios.size else np.zeros(0)
+    chosen = np.flatnonzero(right).tolist()
+    found = [Found(0.0)] * len(points)
+    for i, radius in zip(chosen, start.tolist(), strict=True):
+        found[i] = Found(radius)
+    file = None if stream is None else Stream(Path(stream), question)
+    known = {} if file is None else {k: file.known[i] for k, i in enumerate(chosen) if i in file.known}
+    results = refinement.run(points[right], search.predictions, search.gaps, start, known)
+    written = results if file is None else file.written(chosen, results)
+    try:
+        for i, item in zip(chosen, written, strict=True):
+            found[i] = item
+    except KeyboardInterrupt:
+        return found, False
+    return found, True
+
+
+def _rivals(search: _Search, predictions: IntArray, gaps: Array, right: BoolArray) -> tuple[IntArray, Array]:
+    """The class that limits each radius by the global bounds, and the margin over it."""
+    rivals = np.zeros(len(predictions), dtype=np.int64)
+    room = np.zeros(len(predictions))
+    ratios = search.ratios()
+    nearest = ratios.argmin(axis=1) if ratios.size else np.zeros(0, dtype=np.int64)
+    rivals[right] = nearest
+    room[right] = gaps[right][np.arange(len(ratios)), nearest]
+    # for a sample of another class the rival is the one that wins
+    rivals[~right] = predictions[~right]
+    return rivals, room
+
+
+def _samples(points: Array, predictions: IntArray, found: list[Found], certified: Array) -> tuple[Sample, ...]:
+    """The samples of a certificate: with their own proofs, or with what the shared certificates prove."""
+    samples = []
+    for x, c, item, shared in zip(points, predictions.tolist(), found, certified.tolist(), strict=True):
+        if item.local is not None:
+            samples.append(Sample(x, c, item.local.radius, item.local))
+        elif min(item.radius, shared) > 0.0:
+            samples.append(Sample(x, c, min(item.radius, shared)))
+    return tuple(samples)
 
 
 def proven_margins(
@@ -381,59 +502,13 @@ def proven_margins(
         (samples,) and (samples, classes): y_c − y_j, rounded down, infinite for j = c; at most 0 where the order of c and j
         could not be proven.
     """
-    from flint import ctx
+    started = time.perf_counter()
 
-    predictions = np.zeros(len(points), dtype=np.int64)
-    margins = np.full((len(points), max(graph.output_size, 2)), -np.inf)
-    together = int(np.clip(_BALLS // _widest(graph), 1, _CHUNK))
-    for precision in _PRECISIONS:
-        # an order that is open at this precision may be clear at the next one
-        undecided = np.flatnonzero(~(margins > 0).all(axis=1))
-        started, done = time.perf_counter(), 0
-        for chunk in np.split(undecided, range(together, undecided.size, together)):
-            if not chunk.size:
-                continue
-            if progress is not None:
-                seconds = time.perf_counter() - started
-                progress(Progress("evaluating samples", done, seconds=seconds, total=undecided.size))
-            with ctx.workprec(precision):
-                predictions[chunk], margins[chunk] = _margins(graph, points[chunk])
-            done += chunk.size
-    return predictions, margins
+    def tell(done: int, total: int) -> None:
+        if progress is not None:
+            progress(Progress("evaluating samples", done, seconds=time.perf_counter() - started, total=total))
 
-
-def _widest(graph: Graph) -> int:
-    """The entries of the largest signal of one sample; a convolution has its patches side by side."""
-    widest = max(node.size for _, node in graph.walk())
-    for _, node in graph.walk():
-        if isinstance(node, Affine):
-            widest = max([widest, *(a.patches().size for a in node.maps if isinstance(a, Convolution))])
-        elif isinstance(node, FixedPoint):
-            widest = max(widest, node.size**2, _widest(node.cell))
-    return widest
-
-
-def _margins(graph: Graph, points: Array) -> tuple[IntArray, Array]:
-    """The classes of the points and their margins at the current precision."""
-    from flint import arb
-
-    y = balls.forward(graph, [balls.exact(points.T)])
-    if len(y) == 1:
-        # the order of 0 and the output
-        y = np.vstack([np.full((1, len(points)), arb(0), dtype=object), y])
-    predictions = np.zeros(len(points), dtype=np.int64)
-    margins = np.full((len(points), len(y)), np.inf)
-    for i, values in enumerate(y.T):
-        # the first of several largest ones; middles are exact numbers
-        c = 0
-        for j in range(1, len(y)):
-            c = j if values[j].mid() > values[c].mid() else c
-        predictions[i] = c
-        for j in range(len(y)):
-            if j != c:
-                low = float((values[c] - values[j]).lower())
-                margins[i, j] = np.nextafter(low, -np.inf) if np.isfinite(low) else -np.inf
-    return predictions, margins
+    return margins_at(graph, points, tell)
 
 
 class _Search:
@@ -457,6 +532,7 @@ class _Search:
         self.own: dict[str, float] = {}
         self.tried: set[str] = set()
         self.results: list[Bound] = []
+        self.shared: list[SharedBound] = []
         self.status = Status.OPTIMAL
 
     def run(self, margins: str) -> None:
@@ -479,12 +555,30 @@ class _Search:
 
     def ratios(self) -> Array:
         """(samples, classes): lower bounds of margin / bound, rounded down; infinite for the class itself."""
-        upper = np.array([[self._upper(self._label(c, j)) for j in range(self.classes)] for c in range(self.classes)])
-        L = upper[self.predictions]
+        return self._ratios(self.predictions, self.gaps, self._upper)
+
+    def certified(self, predictions: IntArray, gaps: Array) -> Array:
+        """(samples,) the radii that the shared certificates alone prove."""
+        own: dict[str, float] = {}
+        for item in self.shared:
+            labels = item.certificate.outputs or item.outputs or ("",)
+            chosen = item.certificate.outputs
+            values = item.certificate.values(len(labels)) if chosen else [item.certificate.value]
+            for label, value in zip(labels, values, strict=True):
+                own[label] = min(value, own.get(label, np.inf))
+        joint = own.get("", np.inf)
+        if self.graph.output_size > 1:
+            joint = float(np.nextafter(_SQRT2 * joint, np.inf))
+        ratios = self._ratios(predictions, gaps, lambda label: min(own.get(label, np.inf), joint))
+        return np.asarray(ratios.min(axis=1)) if len(ratios) else np.zeros(0)
+
+    def _ratios(self, predictions: IntArray, gaps: Array, bound: Callable[[str], float]) -> Array:
+        upper = np.array([[bound(self._label(c, j)) for j in range(self.classes)] for c in range(self.classes)])
+        L = upper[predictions]
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.nextafter(self.gaps / L, -np.inf)
+            ratio = np.nextafter(gaps / L, -np.inf)
         # a margin that cannot change is safe for ever; inf/inf is the class itself
-        return np.where(np.isposinf(self.gaps) | ((L == 0) & (self.gaps > 0)), np.inf, np.nan_to_num(ratio, nan=0.0))
+        return np.where(np.isposinf(gaps) | ((L == 0) & (gaps > 0)), np.inf, np.nan_to_num(ratio, nan=0.0))
 
     def margins(self) -> tuple[MarginBound, ...]:
         """The bounds of all margins of the classes that occur."""
@@ -529,7 +623,7 @@ class _Search:
             return
         self.joint = result.upper
         self.effort = time.perf_counter() - started
-        self._keep(result)
+        self._keep(result, ())
 
     def _bound_each(self, labels: list[str]) -> None:
         self.tried.update(labels)
@@ -549,10 +643,12 @@ class _Search:
         for label, value in zip(labels, values, strict=True):
             if value < self._upper(label):
                 self.own[label] = value
-        self._keep(result)
+        self._keep(result, tuple(labels) if alone else ())
 
-    def _keep(self, result: Bound) -> None:
+    def _keep(self, result: Bound, outputs: tuple[str, ...]) -> None:
         self.results.append(result)
+        if result.certificate is not None:
+            self.shared.append(SharedBound(outputs, result.certificate))
         self.status = max(self.status, result.status, key=list(Status).index)
 
     def _over(self) -> bool:

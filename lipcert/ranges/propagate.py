@@ -51,7 +51,7 @@ class Ranges:
         return Ranges(of, cells)
 
 
-def ranges(graph: Graph, region: Region, hints: Hints = NONE) -> Ranges:
+def ranges(graph: Graph, region: Region, hints: Hints = NONE, *, output: bool = False) -> Ranges:
     """Ranges of all signals, by intervals forward and linear bounds backward.
 
     Parameters
@@ -62,6 +62,8 @@ def ranges(graph: Graph, region: Region, hints: Hints = NONE) -> Ranges:
         Where its input lies.
     hints
         Ranges and slopes of lines that somebody proposes: ranges are proven, or widened until they hold.
+    output
+        Whether the range of the output is narrowed by linear bounds too.
 
     Examples
     --------
@@ -72,7 +74,12 @@ def ranges(graph: Graph, region: Region, hints: Hints = NONE) -> Ranges:
     >>> found[1].low.round(9), found[2].low
     (array([-2.]), array([0.]))
     """
-    return sweep(graph, region, hints)[0]
+    region = region.fitted(graph.input_size)
+    found, lines = sweep(graph, region, hints)
+    if output and not _is_exact(graph, graph.output, region):
+        rows = np.arange(graph.output_size)
+        found.of[graph.output] = refine(graph, region, graph.output, rows, found.of, lines)
+    return found
 
 
 def sweep(graph: Graph, region: Region, hints: Hints = NONE) -> tuple[Ranges, dict[int, Lines]]:

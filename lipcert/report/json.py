@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from lipcert.bounds.methods import Method
     from lipcert.certificates import Verdict
+    from lipcert.certificates.classes import ClassVerdict
     from lipcert.sdp.solvers import Availability
 
 
@@ -43,6 +44,17 @@ def verdict(result: Verdict, certificate: str, model: str) -> dict[str, Any]:
         "well_posed": result.well_posed,
         "exact": result.exact,
         "idealisations": list(claim.idealisations),
+    }
+
+
+def classes(result: ClassVerdict, certificate: str, model: str) -> dict[str, Any]:
+    """What `lipcert verify --json` prints of a certificate of classes."""
+    return {
+        "certificate": certificate,
+        "model": model,
+        "valid": True,
+        "samples": result.samples,
+        "smallest_radius": result.radius,
     }
 
 

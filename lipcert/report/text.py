@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence, Sized
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lipcert.bounds.refine import CERTIFIED, OPEN, REFUTED, WRONG
 from lipcert.figures import downward, duration, upward
 from lipcert.sdp.outcome import Status
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from lipcert.bounds.robustness import Robustness
     from lipcert.bounds.types import Bound, OutputBound
     from lipcert.certificates import Certificate, Verdict
+    from lipcert.certificates.classes import ClassVerdict
     from lipcert.graph.summary import Summary
     from lipcert.sdp.solvers import Availability
 
@@ -118,6 +121,13 @@ def verdict(result: Verdict, certificate: str) -> str:
     return "\n".join(columns(rows) + _listed("idealisations", claim.idealisations))
 
 
+def classes(result: ClassVerdict, certificate: str) -> str:
+    """The claim of a certificate of classes that was found valid."""
+    rows = [("valid", certificate), ("certified samples", f"{result.samples:,}")]
+    rows.append(("smallest radius", downward(result.radius)))
+    return "\n".join(columns(rows))
+
+
 def robustness(result: Robustness, radii: Sequence[float], written: Sequence[tuple[str, str]] = ()) -> str:
     """The summary of certified radii; radii are rounded down.
 
@@ -142,6 +152,15 @@ def robustness(result: Robustness, radii: Sequence[float], written: Sequence[tup
     for radius in radii:
         certain = round(result.certified_accuracy(radius) * samples)
         rows.append((f"{accuracy} at {radius:g}", f"{_percent(certain, samples)}   {certain:,} of {samples:,}"))
+    if result.at is not None or np.isfinite(result.distances).any():
+        where = "" if result.at is None else f" at {result.at:g}"
+        for name in (CERTIFIED, REFUTED, OPEN, WRONG):
+            count = result.statuses.count(name)
+            rows.append((f"{name}{where}" if name != WRONG else name, f"{_percent(count, samples)}   {count:,}"))
+        sources = Counter(item.source for item in result.found if item.radius > 0.0)
+        rows.append(
+            ("radii rest on", ", ".join(f"{count:,} {name}" for name, count in sources.most_common()) or "nothing")
+        )
     if result.margins:
         own = sum(item.source == "pair" for item in result.margins)
         joint = (

@@ -230,7 +230,7 @@ def test_plot() -> None:
 def test_samples_in_parts_give_the_same_margins(points: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     graph = network(4)
     together = proven_margins(graph, points)
-    monkeypatch.setattr("lipcert.bounds.robustness._BALLS", 3 * 8)
+    monkeypatch.setattr("lipcert.certificates.values._BALLS", 3 * 8)
     apart = proven_margins(graph, points)
     for one, other in zip(together, apart, strict=True):
         np.testing.assert_array_equal(one, other)

@@ -1,0 +1,244 @@
+"""The class of one sample on a ball around it: what proves it, and the check of that.
+
+On the ball every margin y_c − y_j has to stay positive. It is shown to be by its own proven range, by multipliers of the
+lifted program (`lipcert.certificates.margin`), or by a Lipschitz bound L from the sample on: y_c − y_j > L r at the sample.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from lipcert.arrays import from_text, to_text
+from lipcert.certificates.certificate import Certificate
+from lipcert.certificates.margin import MarginSystem, lower_bound
+from lipcert.certificates.verify import verify
+from lipcert.constraints.lifted import FAMILIES
+from lipcert.errors import CertificateRejected, LipcertError
+from lipcert.graph.claim import Claim
+from lipcert.graph.linear_maps import Sparse
+from lipcert.graph.nodes import Activation
+from lipcert.graph.prepare import prepare
+from lipcert.graph.selection import Selection
+from lipcert.norms import Norm
+from lipcert.ranges.absolute import absolute
+from lipcert.ranges.hints import NONE, Hint, Hints
+from lipcert.ranges.localise import moduli
+from lipcert.ranges.propagate import ranges
+from lipcert.regions import Ball, Box
+from lipcert.rounding import UNIT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lipcert.arrays import Array
+    from lipcert.graph.nodes import Graph
+    from lipcert.ranges.propagate import Ranges
+
+RANGE, LIFTED, ANCHORED = "range", "lifted", "anchored"
+
+
+@dataclass(frozen=True, eq=False)
+class LocalProof:
+    """The class of a sample holds within `radius`.
+
+    Attributes
+    ----------
+    radius
+        The radius of the ball.
+    hints
+        Its ranges.
+    margins
+        For each rival the multipliers of the lifted program, that of the ball last; RANGE or ANCHORED where the range of the
+        margin, or `bound`, is enough.
+    bound
+        Lipschitz bounds of margins from the sample on.
+    """
+
+    radius: float
+    hints: Hints
+    margins: tuple[str | Array, ...]
+    bound: Certificate | None = None
+
+    @property
+    def source(self) -> str:
+        """The strongest means that it took."""
+        kinds = {item if isinstance(item, str) else LIFTED for item in self.margins}
+        return next(kind for kind in (LIFTED, ANCHORED, RANGE) if kind in kinds)
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` reads."""
+        return {
+            "radius": self.radius.hex(),
+            "hints": self.hints.to_json(),
+            "margins": [item if isinstance(item, str) else {LIFTED: to_text(item)} for item in self.margins],
+            "bound": None if self.bound is None else json.loads(self.bound.to_json()),
+        }
+
+    @classmethod
+    def from_json(cls, item: Any) -> LocalProof:
+        """The proof that `to_json` wrote, strictly.
+
+        Raises
+        ------
+        ValueError
+            If it is none; the message says why.
+        """
+        if not isinstance(item, dict) or item.keys() != {"radius", "hints", "margins", "bound"}:
+            raise ValueError("a local proof has a radius, hints, margins and a bound")
+        if not isinstance(item["radius"], str) or not isinstance(item["margins"], list):
+            raise ValueError("the radius or the margins have the wrong type")
+        radius = float.fromhex(item["radius"])
+        if not 0.0 < radius < np.inf or radius.hex() != item["radius"]:
+            raise ValueError("the radius is not a positive hexadecimal number")
+        bound = None if item["bound"] is None else Certificate.from_json(json.dumps(item["bound"]))
+        return cls(radius, Hints.from_json(item["hints"]), tuple(map(_margin, item["margins"])), bound)
+
+
+def _margin(item: Any) -> str | Array:
+    if item in (RANGE, ANCHORED):
+        return str(item)
+    if not isinstance(item, dict) or item.keys() != {LIFTED} or not isinstance(item[LIFTED], str):
+        raise ValueError("the proof of a margin is a range, multipliers, or a bound")
+    theta = from_text(item[LIFTED])
+    if not np.isfinite(theta).all():
+        raise ValueError("a multiplier is not finite")
+    return theta
+
+
+@dataclass(frozen=True, eq=False)
+class Nearby:
+    """A classifier on the ball ‖x − centre‖ ≤ radius, cut with a domain, around a sample of class c.
+
+    Attributes
+    ----------
+    graph
+        The classifier, without its head.
+    centre, radius, norm, domain
+        The ball.
+    c
+        The class.
+    form
+        How the network is prepared.
+    hints
+        Ranges as they were found elsewhere.
+    """
+
+    graph: Graph
+    centre: Array
+    radius: float
+    norm: Norm
+    domain: Box | None
+    c: int
+    form: str = "comparators"
+    hints: Hints = NONE
+
+    @property
+    def region(self) -> Ball:
+        """The ball."""
+        return Ball(self.centre, self.radius, self.norm, within=self.domain)
+
+    @property
+    def rivals(self) -> list[int]:
+        """The other classes, in order; of a network with one output the other sign."""
+        return [j for j in range(max(self.graph.output_size, 2)) if j != self.c]
+
+    @cached_property
+    def margins(self) -> Graph:
+        """The prepared network of all margins y_c − y_j."""
+        prepared = moduli(prepare(self.graph, self.form))
+        n, rivals = self.graph.output_size, self.rivals
+        if n == 1:
+            rows = np.array([[1.0 if self.c == 1 else -1.0]])
+        else:
+            rows = np.zeros((len(rivals), n))
+            rows[:, self.c] = 1.0
+            rows[np.arange(len(rivals)), rivals] = -1.0
+        return prepared.select(Sparse(sp.csr_array(rows)))
+
+    @cached_property
+    def ranges(self) -> Ranges:
+        """Proven ranges of all signals on the ball."""
+        return ranges(self.margins, self.region, self.hints, output=True)
+
+    def found(self) -> Hints:
+        """The hints with which these ranges come out elsewhere."""
+        return Hints(
+            {p: Hint(self.ranges[node.parent]) for p, node in self.margins.walk() if isinstance(node, Activation)}
+        )
+
+    @property
+    def low(self) -> Array:
+        """(rivals,) proven lower bounds of the margins by their ranges."""
+        return self.ranges[self.margins.output].low
+
+    def system(self, k: int) -> MarginSystem:
+        """The lifted program of the k-th margin.
+
+        Raises
+        ------
+        DoesNotApply
+            If it is not for this network or ball.
+        """
+        row = np.zeros((1, len(self.low)))
+        row[0, k] = 1.0
+        graph, on = absolute(self.margins.select(Sparse(sp.csr_array(row))), self.ranges)
+        radius = self.radius
+        if self.norm is Norm.LINF:
+            radius = float(np.sqrt(self.centre.size) * self.radius) * (1.0 + 8.0 * UNIT)
+        return MarginSystem.of(graph, self.centre, radius, on)
+
+    def label(self, k: int) -> str:
+        """The k-th margin as a selection of outputs."""
+        return "0" if self.graph.output_size == 1 else f"{self.c}-{self.rivals[k]}"
+
+    def claim(self, rivals: Sequence[int]) -> Claim:
+        """The claim about these margins from the sample on."""
+        labels = tuple(self.label(k) for k in rivals)
+        return Claim.about(self.norm, self.norm, Selection(labels), self.region, True)
+
+    def proven(self, proof: LocalProof, gaps: Array) -> bool:
+        """Whether all margins are proven positive on the ball, with proven lower bounds of them at the sample."""
+        if len(proof.margins) != len(self.rivals):
+            return False
+        bounds = self._bounds(proof.bound)
+        return all(self._positive(k, item, gaps, bounds) for k, item in enumerate(proof.margins))
+
+    def _positive(self, k: int, item: str | Array, gaps: Array, bounds: dict[str, float]) -> bool:
+        if isinstance(item, str):
+            if item == RANGE:
+                return bool(self.low[k] > 0.0)
+            lipschitz = bounds.get(self.label(k), np.inf)
+            return anchored_margin(float(gaps[self.rivals[k]]), lipschitz, self.radius)
+        try:
+            system = self.system(k)
+        except LipcertError:
+            return False
+        if item.size != FAMILIES * system.channels + 1:
+            return False
+        return lower_bound(system, item[:-1].reshape(FAMILIES, system.channels), float(item[-1])) > 0.0
+
+    def _bounds(self, bound: Certificate | None) -> dict[str, float]:
+        """The Lipschitz bounds of margins that the certificate proves here."""
+        if bound is None:
+            return {}
+        claim = bound.claim
+        same = claim.region is not None and claim.region.to_json() == self.region.to_json()
+        if not (same and claim.anchored and claim.norm is self.norm and not claim.outputs.joint):
+            return {}
+        try:
+            verify(bound, self.graph)
+        except CertificateRejected:
+            return {}
+        labels = claim.outputs.labels
+        return dict(zip(labels, bound.values(len(labels)), strict=True))
+
+
+def anchored_margin(margin: float, lipschitz: float, radius: float) -> bool:
+    """Whether margin > lipschitz·radius, rounding included."""
+    return bool(margin > np.nextafter(lipschitz * radius, np.inf) * (1.0 + 4.0 * UNIT))
