@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lipcert.arrays import from_text, to_text
-from lipcert.certificates.certificate import Certificate, write_atomically
+from lipcert.certificates.certificate import Certificate
 from lipcert.certificates.nearby import LocalProof, Nearby
 from lipcert.certificates.values import margins_at
 from lipcert.certificates.verify import verify
 from lipcert.errors import CertificateRejected, InvalidCertificate, LipcertError
+from lipcert.files import write
 from lipcert.graph.heads import without_head
 from lipcert.graph.normalised import normalised
 from lipcert.graph.selection import Selection
@@ -125,7 +126,7 @@ class ClassCertificate:
 
     def save(self, path: str | Path) -> None:
         """Write the file."""
-        write_atomically(Path(path), self.to_json().encode())
+        write(path, self.to_json().encode())
 
     @classmethod
     def from_json(cls, text: str, where: str = "certificate") -> ClassCertificate:
