@@ -67,12 +67,17 @@ def require_writable(path: Path) -> None:
     InvalidRequest
         If `write` would fail now.
     """
-    if _descriptor(path) is not None:
-        return
-    target = Path(os.path.realpath(path))
-    folder = target.parent
-    if target.is_dir() or not folder.is_dir() or not os.access(target if target.exists() else folder, os.W_OK):
-        raise InvalidRequest("the file cannot be written", where=str(path), advice="choose a writable file")
+    try:
+        if _descriptor(path) is not None:
+            return
+        target = Path(os.path.realpath(path))
+        folder = target.parent
+        writable = folder.is_dir() and not target.is_dir() and os.access(target if target.exists() else folder, os.W_OK)
+    except (OSError, ValueError):
+        # a name that is too long, or that no file can have
+        writable = False
+    if not writable:
+        raise InvalidRequest("the file cannot be written", where=str(path)[-200:], advice="choose a writable file")
 
 
 def _replace(target: Path, content: bytes, mode: int | None) -> None:

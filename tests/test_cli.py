@@ -672,3 +672,25 @@ class TestSolverOptions:
         blocks = bound(model, "--no-lower", "--outputs", "0,1", "--form", "blocks")
         assert spread["upper"] == pytest.approx(plain["upper"], rel=1e-7)
         assert blocks["upper"] >= plain["upper"] * (1 - 1e-7)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--jobs", "0"], "0 processes"),
+        (["--outputs", "each", "--jobs", "0"], "0 processes"),
+        (["--outputs", "9" * 5000], "beyond the last output"),
+        (["--outputs", "0-" + "9" * 5000], "beyond the last output"),
+        (["--certificate", "a" * 300], "cannot be written"),
+        (["--report", "missing/page.html"], "cannot be written"),
+        (["--certificate", "/"], "cannot be written"),
+    ],
+)
+def test_what_cannot_be_done_is_one_clear_line(tmp_path, options, reason):
+    model = tmp_path / "net.onnx"
+    lipcert.save(nn.sequential(nn.linear([[1.0, 2.0]]), nn.relu()), model)
+    result = CliRunner().invoke(cli.cli, ["bound", str(model), "--no-lower", "--quiet", *options])
+    assert result.exit_code == 2
+    assert reason in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert len(result.stderr) < 400

@@ -56,3 +56,5 @@ class Settings:
             )
         if not self.tolerance > 0:
             raise InvalidRequest("the tolerance must be positive")
+        if self.jobs == 0:
+            raise InvalidRequest("there cannot be 0 processes", advice="give a number from 1, or -1 for all cores")

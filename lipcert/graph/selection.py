@@ -72,9 +72,10 @@ class Selection:
                     f"the output selection {label!r} is not understood",
                     advice="use all, each, pairs, or a list such as 0,4,7 or 3-5",
                 )
-            if max(map(int, indices)) >= outputs:
+            # Python refuses to read thousands of digits
+            if max(map(len, indices)) > 18 or max(map(int, indices)) >= outputs:
                 raise InvalidRequest(
-                    f"the output selection {label!r} goes beyond the last output {outputs - 1}",
+                    f"the output selection {label[:40]!r} goes beyond the last output {outputs - 1}",
                     advice=f"the outputs are numbered 0 to {outputs - 1}",
                 )
             if len(indices) == 2 and int(indices[0]) == int(indices[1]):
