@@ -47,6 +47,7 @@ KEYS = {
     "solver": str,
     "status": str,
     "relative_gap": (float, type(None)),
+    "proof_loss": (float, type(None)),
     "iterations": (int, type(None)),
     "seconds": float,
     "well_posed": bool,

@@ -251,7 +251,7 @@ def answer(
     lowers = [item.value for item in found]
     lower = max(lowers, default=None)
     proven, tree = _branched(proven, settings, cutting, lower or 0.0, watch)
-    return Bound(
+    result = Bound(
         upper=proven.value,
         lower=lower,
         product=None if proven.product is None else proven.product.conversion(claim),
@@ -282,6 +282,10 @@ def answer(
         leaves=0 if tree is None else tree.leaves,
         depth=0 if tree is None else tree.depth,
     )
+    loss = result.proof_loss
+    if status is Status.OPTIMAL and loss is not None and loss > settings.tolerance:
+        return replace(result, status=Status.PROOF_LOSS)
+    return result
 
 
 def _each(claim: Claim, proven: Proven, lowers: list[float]) -> tuple[OutputBound, ...]:

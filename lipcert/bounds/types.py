@@ -191,6 +191,11 @@ class Bound(Shown):
         return sum(layer.decided for layer in self.layers)
 
     @property
+    def proof_loss(self) -> float | None:
+        """By how much the proven bound exceeds the value of the solver's multipliers, relative to it; None without one."""
+        return self.upper / self.proposed - 1.0 if self.proposed else None
+
+    @property
     def ratio(self) -> float | None:
         """upper / lower, or None without a positive lower bound."""
         return self.upper / self.lower if self.lower else None
@@ -224,6 +229,7 @@ class Bound(Shown):
             "solver": self.solver,
             "status": self.status.value,
             "relative_gap": self.relative_gap,
+            "proof_loss": self.proof_loss,
             "iterations": self.iterations,
             "seconds": round(self.seconds, 3),
             "well_posed": self.well_posed,

@@ -281,6 +281,8 @@ def _effort(result: Bound) -> str:
         parts.append(f"{result.iterations} iterations")
     if result.relative_gap is not None:
         parts.append(f"relative gap {result.relative_gap:.1e}")
+    if result.status is Status.PROOF_LOSS and result.proof_loss is not None:
+        parts.append(f"the proof loses {result.proof_loss:.1e}")
     return ", ".join(parts)
 
 

@@ -16,6 +16,7 @@ class Status(Enum):
     """How a computation ended; the value is the name used in reports, `advice` says what to do next."""
 
     OPTIMAL = "optimal"
+    PROOF_LOSS = "proof_loss"
     TIME_LIMIT = "time_limit"
     INTERRUPTED = "interrupted"
     ITERATION_LIMIT = "iteration_limit"
@@ -28,6 +29,7 @@ class Status(Enum):
         """One sentence for the user."""
         return {
             Status.OPTIMAL: "the optimum was reached within the tolerance",
+            Status.PROOF_LOSS: "the solver reached the optimum; what is proven exceeds it by more than the tolerance",
             Status.TIME_LIMIT: "the time limit was reached; try a longer --time-limit or --method layer",
             Status.INTERRUPTED: "interrupted; the bound is the best proven so far",
             Status.ITERATION_LIMIT: "the iteration limit was reached; try --method layer or a looser --tolerance",

@@ -297,3 +297,16 @@ class TestPlan:
 
     def test_a_solver_that_is_asked_for_is_taken(self, monkeypatch):
         assert self.first(monkeypatch, solver="native", time_limit=0.2)[0] == ("neuron", "native")
+
+
+def test_the_status_is_optimal_only_where_the_proof_reaches_the_tolerance() -> None:
+    graph = nn.sequential(
+        nn.linear(np.random.default_rng(0).standard_normal((8, 5))), nn.relu(), nn.linear(np.ones((2, 8)))
+    )
+    found = lipcert.bound(graph, lower=False)
+    assert found.proof_loss is not None
+    assert found.proof_loss <= 1e-8
+    assert found.status is Status.OPTIMAL
+    strict = lipcert.bound(graph, lower=False, tolerance=1e-12)
+    assert strict.proof_loss is not None
+    assert (strict.proof_loss > 1e-12) == (strict.status is Status.PROOF_LOSS) or strict.status is Status.STALLED
