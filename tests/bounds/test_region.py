@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,7 +49,17 @@ def steepest_inside(graph: Graph, region: Region, p: Norm, q: Norm, rng: np.rand
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_bounds_on_a_region_are_above_samples(kind: str) -> None:
-    for seed in range(2):
+    assert_above_samples(kind, [KINDS.index(kind) % 4])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_bounds_on_many_regions_are_above_samples(kind: str) -> None:
+    assert_above_samples(kind, range(4, 16))
+
+
+def assert_above_samples(kind: str, seeds: Iterable[int]) -> None:
+    for seed in seeds:
         rng = np.random.default_rng(seed)
         graph = network(seed, [kind, "tanh" if seed else "relu"])
         region = region_of(rng, graph.input_size)

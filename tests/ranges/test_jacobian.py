@@ -21,7 +21,7 @@ from lipcert.rounding import Interval
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_entries_hold_sampled_jacobians(kind: str) -> None:
-    for seed in range(3):
+    for seed in range(2):
         rng = np.random.default_rng(seed)
         graph = network(seed, [kind, "tanh", kind])
         if any(isinstance(node, FixedPoint) for node in graph.nodes):
