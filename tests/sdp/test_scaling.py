@@ -15,7 +15,7 @@ from lipcert.graph.claim import Claim
 from lipcert.graph.prepare import prepare
 from lipcert.sdp.outcome import SolverOptions, Status
 from lipcert.sdp.problem import compress_inputs, subproblems
-from lipcert.sdp.solvers import get_solver
+from lipcert.sdp.solvers import get_solver, scaling
 from lipcert.sdp.solvers.scaling import (
     _Evaluator,
     _Point,
@@ -220,3 +220,11 @@ def test_initial_scaling_is_feasible():
     data = problem(graph, Tie.NEURON)
     Z = data.matrix(np.append(lam, 1.0))[: data.channels, : data.channels]
     np.linalg.cholesky(Z)
+
+
+def test_a_stall_has_a_reason(monkeypatch):
+    monkeypatch.setattr(scaling._Bundle, "step", lambda bundle, tau: (np.array([np.nan]), 1.0, np.zeros(1)))
+    outcome = solve(Operator(network()), Tie.NEURON, SolverOptions())
+    assert outcome.status is Status.STALLED
+    assert outcome.message.startswith("no step improves on the best point")
+    assert np.isfinite(outcome.bound)

@@ -465,6 +465,12 @@ class _Progress:
     iterations: int = 0
     last: float = 0.0
     accepted: list[_Point] = field(default_factory=list)
+    reason: str = ""
+
+    def stalled(self, reason: str) -> Status:
+        """The status, with a reason for the report."""
+        self.reason = f"{reason} (iteration {self.iterations})"
+        return Status.STALLED
 
     def accept(self, point: _Point) -> None:
         self.best = point
@@ -506,11 +512,11 @@ def _improve(bundle: _Bundle, tie: Tie, run: _Progress, tolerance: float) -> Sta
             refuted = bundle.centre
             bundle.centre = _settle(evaluator, run, bundle.space)
             if bundle.centre.rho <= refuted.rho:
-                return Status.STALLED
+                return run.stalled("the model refutes a point that no search for eigenvectors refutes")
             bundle.prepare()
             continue
         if not np.isfinite(delta).all() or tau < 1e-6:
-            return Status.STALLED
+            return run.stalled("no step improves on the best point")
         if predicted < tolerance * min(1.0, tau) or bundle.centre.rho <= _SMALLEST:
             return Status.OPTIMAL
         centre = bundle.centre
@@ -674,7 +680,8 @@ def solve(operator: Operator, tie: Tie, options: SolverOptions) -> Outcome:
         status = Status.INTERRUPTED
     if run.best is None:
         return Outcome(None, status, np.inf, None, run.iterations, run.seconds)
-    return Outcome(run.y(), status, float(np.sqrt(run.rho)), None, run.iterations, run.seconds)
+    message = run.reason if status is Status.STALLED else ""
+    return Outcome(run.y(), status, float(np.sqrt(run.rho)), None, run.iterations, run.seconds, message=message)
 
 
 def _given(evaluator: _Evaluator, variable: IntArray, start: Array | None) -> _Point | None:
