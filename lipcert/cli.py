@@ -225,7 +225,26 @@ def model_argument(command: F) -> F:
     """MODEL and --to: the file, and which output of it is meant."""
     option = click.option("--to", "--output", "output", metavar="TENSOR",
                           help="The output, or a value inside, that is meant; the rest is left out.")  # fmt: skip
+    for reading in (
+        click.option("--dim", "dims", multiple=True, metavar="NAME=N", expose_value=False, callback=_remembered,
+                     help="The size of a free axis of the input other than the batch, by name or number; repeatable."),
+        click.option("--strict", is_flag=True, expose_value=False, callback=_remembered,
+                     help="Refuse every idealisation."),
+    ):  # fmt: skip
+        command = reading(command)
     return click.argument("model", type=FILE)(option(command))
+
+
+def _remembered(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """How MODEL is read, for `_load`."""
+    if param.name == "dims":
+        found = _assignments(ctx, param, value)
+        wrong = next((key for key, size in found.items() if not isinstance(size, int)), None)
+        if wrong is not None:
+            raise click.BadParameter(f"the size of {wrong} is no whole number")
+        value = found
+    ctx.meta[f"lipcert.{param.name}"] = value
+    return value
 
 
 def norm_options(command: F) -> F:
@@ -300,7 +319,10 @@ def _read(model: Path, output: str | None, quiet: bool = False, log: bool = Fals
 
     with LiveLine(enabled=not quiet, log=log) as line:
         line(Progress(f"reading {model.name}"))
-        return load(model, output=output)
+        meta = click.get_current_context().meta
+        return load(
+            model, output=output, dims=meta.get("lipcert.dims", {}), strict=bool(meta.get("lipcert.strict", False))
+        )
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")

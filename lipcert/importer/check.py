@@ -25,7 +25,7 @@ _RESIDUAL = 1e-3
 _LARGE = 2**22
 
 
-def compare(path: str | Path, graph: Graph, equations: Sequence[Equation], output: str) -> str:
+def compare(path: str | Path, graph: Graph, equations: Sequence[Equation], output: str, shape: tuple[int, ...]) -> str:
     """Raise an error where graph and file differ by more than rounding; a note on what else than the file itself was run.
 
     The distance allowed is 2¹⁰(u·max |value| + δ), with u the unit roundoff of the file's type, the largest value of any
@@ -41,7 +41,7 @@ def compare(path: str | Path, graph: Graph, equations: Sequence[Equation], outpu
     for open_runtime in runtimes(path, output, names):
         try:
             runtime = open_runtime()
-            samples, runs = _runs(runtime, graph)
+            samples, runs = _runs(runtime, graph, shape)
         except InvalidModel as error:
             failure = failure or error
             continue
@@ -57,11 +57,11 @@ def compare(path: str | Path, graph: Graph, equations: Sequence[Equation], outpu
     raise failure or InvalidModel("it gives no finite output", where=str(path), advice="check the weights")
 
 
-def _runs(runtime: Runtime, graph: Graph) -> tuple[Array, list[dict[str, np.ndarray]]]:
+def _runs(runtime: Runtime, graph: Graph, shape: tuple[int, ...]) -> tuple[Array, list[dict[str, np.ndarray]]]:
     """Random inputs, and what the file makes of them."""
     rng = np.random.default_rng(0)
     scales = _SCALES if sum(node.size for node in graph.nodes) <= _LARGE else (1.0,)
-    samples = [np.asarray(rng.standard_normal(runtime.shape) * scale, runtime.dtype) for scale in scales]
+    samples = [np.asarray(rng.standard_normal(shape) * scale, runtime.dtype) for scale in scales]
     return _columns(samples), [runtime.run(x) for x in samples]
 
 

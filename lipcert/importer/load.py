@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -28,7 +30,14 @@ _FLOATS = (
 )
 
 
-def load(path: str | Path, *, output: str | None = None, check: bool = True) -> Graph:
+def load(
+    path: str | Path,
+    *,
+    output: str | None = None,
+    check: bool = True,
+    dims: Mapping[str, int] | None = None,
+    strict: bool = False,
+) -> Graph:
     """Read a network from an ONNX file.
 
     Parameters
@@ -40,6 +49,10 @@ def load(path: str | Path, *, output: str | None = None, check: bool = True) -> 
         anything of it is looked at.
     check
         Whether to compare the result with ONNX Runtime on random inputs.
+    dims
+        Sizes of the input's free axes other than the batch, by name or, as text, by number.
+    strict
+        Whether to refuse a network that differs from the file by any idealisation.
 
     Returns
     -------
@@ -57,19 +70,27 @@ def load(path: str | Path, *, output: str | None = None, check: bool = True) -> 
     name = Path(path).name
     chosen = _output(model, name, output)
     with contradictions(name):
-        graph, equations = _imported(model, name, chosen)
+        graph, equations, shape = _imported(model, name, chosen, dims or {})
+        if strict and graph.idealisations:
+            raise UnsupportedModel(
+                f"the bound would not be for the file itself: {'; '.join(graph.idealisations)}",
+                where=name,
+                advice="leave out strict, or change the model",
+            )
         if check:
-            note = compare(path, graph, equations, chosen)
+            note = compare(path, graph, equations, chosen, shape)
             graph = replace(graph, notes=(note,)) if note else graph
     return graph
 
 
 def from_model(model: onnx.ModelProto, name: str, *, output: str | None = None) -> Graph:
     """The graph of a model in memory, which is used up; nothing is compared."""
-    return _imported(model, name, _output(model, name, output))[0]
+    return _imported(model, name, _output(model, name, output), {})[0]
 
 
-def _imported(model: onnx.ModelProto, name: str, chosen: str) -> tuple[Graph, list[Equation]]:
+def _imported(
+    model: onnx.ModelProto, name: str, chosen: str, dims: Mapping[str, int]
+) -> tuple[Graph, list[Equation], tuple[int, ...]]:
     cut(model, chosen)
     model, opset, functions = normalise(model, name)
     builder = GraphBuilder()
@@ -85,7 +106,7 @@ def _imported(model: onnx.ModelProto, name: str, chosen: str) -> tuple[Graph, li
             if inputs
             else "export the model again",
         )
-    shape, dtype = _shape(inputs[0], name)
+    shape, dtype = _shape(inputs[0], name, dims)
     values: dict[str, Value] = {
         inputs[0].name: Tensor(builder.input(int(np.prod(shape)), inputs[0].name), shape, dtype)
     }
@@ -100,7 +121,7 @@ def _imported(model: onnx.ModelProto, name: str, chosen: str) -> tuple[Graph, li
         raise UnsupportedModel(
             f"its output {chosen!r} holds no numbers", where=name, advice="choose another output, or export it again"
         )
-    return settle(builder.finish(last.position, state.idealisations, name), state), state.equations
+    return settle(builder.finish(last.position, state.idealisations, name), state), state.equations, shape
 
 
 def _output(model: onnx.ModelProto, name: str, wanted: str | None) -> str:
@@ -127,8 +148,36 @@ def _output(model: onnx.ModelProto, name: str, wanted: str | None) -> str:
     return names[0]
 
 
-def _shape(info: onnx.ValueInfoProto, name: str) -> tuple[tuple[int, ...], np.dtype]:
-    """The input's shape with unknown dimensions set to 1, and its type."""
+# names of a first axis that is no batch
+_LENGTH = re.compile(r"seq|len|time|height|width|frame|token|step|feature|channel|^[hwtlc]$", re.IGNORECASE)
+
+
+def _sizes(info: onnx.ValueInfoProto, name: str, dims: Mapping[str, int]) -> tuple[int, ...]:
+    """The sizes of the input's axes: free ones as `dims` says, by name or by number; a batch is 1."""
+    given = info.type.tensor_type.shape.dim
+    free = {k: d.dim_param for k, d in enumerate(given) if not (d.HasField("dim_value") and d.dim_value > 0)}
+    names = {*free.values(), *map(str, free)} - {""}
+    unknown = next((key for key in dims if key not in names), None)
+    if unknown is not None:
+        has = f"its free sizes are {', '.join(sorted(names))}" if names else "it has no free sizes"
+        raise InvalidRequest(f"its input {info.name!r} has no free size {unknown!r}", where=name, advice=has)
+    if any(size < 1 for size in dims.values()):
+        raise InvalidRequest("a size must be at least 1", where=name)
+    sizes = {k: dims.get(text, dims.get(str(k), 0)) for k, text in free.items()}
+    if 0 in free and not sizes[0] and len(given) > 1 and not _LENGTH.search(free[0]):
+        sizes[0] = 1
+    left = [free[k] or str(k) for k, size in sizes.items() if not size]
+    if left:
+        raise UnsupportedModel(
+            f"its input {info.name!r} has free sizes besides the batch: {', '.join(dict.fromkeys(left))}",
+            where=name,
+            advice=f"say how large they are: --dim {left[0]}=32, or load(path, dims={{{left[0]!r}: 32}})",
+        )
+    return tuple(sizes.get(k, d.dim_value) for k, d in enumerate(given))
+
+
+def _shape(info: onnx.ValueInfoProto, name: str, dims: Mapping[str, int]) -> tuple[tuple[int, ...], np.dtype]:
+    """The input's shape, the batch as 1, and its type."""
     tensor = info.type.tensor_type
     if not info.type.HasField("tensor_type") or not tensor.HasField("shape"):
         raise UnsupportedModel(f"its input {info.name!r} has no shape", where=name, advice="export it with a shape")
@@ -139,7 +188,7 @@ def _shape(info: onnx.ValueInfoProto, name: str) -> tuple[tuple[int, ...], np.dt
             where=name,
             advice="export it with a float32 input, the image as real numbers or the tokens after their embedding",
         )
-    shape = tuple(d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else 1 for d in tensor.shape.dim)
+    shape = _sizes(info, name, dims)
     size = float(np.prod([float(s) for s in shape]))
     if size > LARGEST_SIGNAL:
         raise InvalidModel(f"its input {info.name!r} claims {size:.3g} numbers", where=name, advice="make it smaller")

@@ -236,3 +236,20 @@ def test_weights_at_the_ends_of_the_range(tmp_path, value):
         with suppress(LipcertError):
             upper = lipcert.bound(lipcert.load(path), time_limit=2.0).upper
             assert Fraction(upper) * Fraction(value) >= 1 if op == "Div" else upper >= value
+
+
+def test_free_sizes_are_asked_for(shared_data):
+    path = shared_data / "adversarial" / "dyn_conv.onnx"
+    with pytest.raises(UnsupportedModel, match="H, W"):
+        lipcert.load(path)
+    graph = lipcert.load(path, dims={"H": 32, "W": 32})
+    assert graph.input_size == 1024
+    assert lipcert.bound(graph, method="product", lower=False).upper >= 8.6875
+    with pytest.raises(LipcertError, match="no free size 'C'"):
+        lipcert.load(path, dims={"C": 3})
+
+
+def test_strict_refuses_idealisations(shared_data):
+    path = shared_data / "exports" / "f_householder_where_conv__dynamo_op20.onnx"
+    with pytest.raises(UnsupportedModel, match="apart on its surface"):
+        lipcert.load(path, strict=True)
