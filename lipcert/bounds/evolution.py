@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lipcert.arrays import Array, BoolArray, IntArray
     from lipcert.bounds.effort import Effort, SweepCost
     from lipcert.bounds.guide import Guide
+    from lipcert.graph.nodes import Node
     from lipcert.norms import Norm
 
 _DENSE_SWEEPS = 32
@@ -204,7 +205,7 @@ class Evolution:
     @cached_property
     def _switches(self) -> tuple[Graph, BoolArray] | None:
         """The network with Q z as its output, and which channels switch at Q z = 0; None where the guide has other ones."""
-        if self.guide is None or any(isinstance(node, FixedPoint) for _, node in self.graph.walk()):
+        if self.guide is None or any(_has_other_channels(node) for _, node in self.graph.walk()):
             return None
         graph = prepare(self.graph)
         nodes = [node for _, node in graph.walk() if isinstance(node, Activation)]
@@ -478,3 +479,8 @@ def jacobians(tape: Tape) -> Array:
             unit[j] = 1.0
             J[:, :, j] = tape.jvp([unit]).T
     return J
+
+
+def _has_other_channels(node: Node) -> bool:
+    """Whether the guide, which is about the network on a region, has other channels there."""
+    return isinstance(node, FixedPoint) or (isinstance(node, Activation) and node.needs_range)

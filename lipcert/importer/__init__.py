@@ -3,8 +3,10 @@
 from lipcert.importer import (  # noqa: F401  (they register their handlers)
     activations,
     classical,
+    gated,
     linear,
     movement,
+    normalisations,
     ordering,
     quantised,
     recurrent,

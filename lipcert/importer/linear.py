@@ -142,12 +142,36 @@ def gemm(ctx: Context) -> Tensor:
 
 @handles("MatMul")
 def matmul(ctx: Context) -> Tensor:
-    """A matrix product with one operand constant, batched by broadcasting."""
+    """A matrix product, batched by broadcasting; of two signals on a range."""
     if isinstance(ctx.value(1), np.ndarray):
         return _matmul(ctx, ctx.tensor(0), weights(ctx, 1), True)
     if isinstance(ctx.value(0), np.ndarray):
         return _matmul(ctx, ctx.tensor(1), weights(ctx, 0), False)
-    raise _bilinear(ctx)
+    return _of_signals(ctx, ctx.tensor(0), ctx.tensor(1))
+
+
+def _of_signals(ctx: Context, a: Tensor, b: Tensor) -> Tensor:
+    """A B for two signals: a record on ranges, one block a pair of matrices."""
+    left = np.arange(a.size, dtype=np.int64).reshape(a.shape)
+    right = np.arange(b.size, dtype=np.int64).reshape(b.shape)
+    try:
+        shape = np.matmul(np.empty(a.shape, dtype=bool), np.empty(b.shape, dtype=bool)).shape
+    except ValueError:
+        raise ctx.invalid(f"matrices of shapes {a.shape} and {b.shape} do not fit") from None
+    left = left[None] if left.ndim == 1 else left
+    right = right[:, None] if right.ndim == 1 else right
+    batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    left = np.broadcast_to(left, batch + left.shape[-2:]).reshape(-1, left.shape[-2] * left.shape[-1])
+    rows, inner = a.shape[-2] if len(a.shape) > 1 else 1, a.shape[-1]
+    right = np.broadcast_to(right, batch + right.shape[-2:]).reshape(len(left), -1)
+    block = left.shape[1] + right.shape[1]
+    ctx.limit(float(len(left)) * rows * (right.shape[1] // inner) * block)
+    none = np.full_like
+    first = np.hstack([left, none(right, -1)])
+    second = np.hstack([none(left, -1), right])
+    pairs = ctx.affine([(a, Index(first.ravel(), a.size)), (b, Index(second.ravel(), b.size))], (len(left), block))
+    parameters = {"rows": rows, "inner": inner}
+    return ctx.activation(pairs, "matrix_product", block, parameters, shape, None)
 
 
 def _bilinear(ctx: Context) -> LipcertError:
@@ -512,6 +536,15 @@ def _reduce(ctx: Context, x: Tensor, axes: Sequence[int], keep: bool, *, mean: b
     shape = kept if keep else [s for k, s in enumerate(x.shape) if k not in axes]
     total = ctx.affine([(x, Sparse(matrix))], shape)
     return _divided(ctx, total, float(x.size // max(rows.size, 1))) if mean else total
+
+
+def centred(ctx: Context, x: Tensor, n: int) -> Tensor:
+    """x minus the mean of each n neighbours."""
+    groups = x.size // n
+    total = sp.csr_array(sp.kron(sp.eye_array(groups), np.ones((1, n))))
+    mean = _divided(ctx, ctx.affine([(x, Sparse(total))], (groups,)), -float(n))
+    spread = Index(np.repeat(np.arange(groups, dtype=np.int64), n), groups)
+    return ctx.affine([(x, identity(x.size)), (mean, spread)], x.shape)
 
 
 @handles("CumSum")

@@ -279,7 +279,8 @@ def reciprocal(engine: Elementwise, a: int, numerator: Array | float, site: Site
     if found is not None and lanes.shift.equals(1.0) and found.gamma.equals(1.0):
         x = engine.scaled(engine.node(found.inner), -1.0)
         return engine.scaled(engine.apply("sigmoid", x, site), numerator)
-    return engine.unproven("quotient", (a,), "division by a signal has no bounded slope that is known here", site)
+    inverse = engine.unproven("quotient", (a,), "division by a signal has no bounded slope that is known here", site)
+    return engine.scaled(inverse, numerator)
 
 
 def sign(engine: Elementwise, a: int, site: Site) -> int:

@@ -52,18 +52,13 @@ def stacked(ctx: Context, values: Sequence[Value], axis: int) -> Value:
 @handles("RNN")
 def rnn(ctx: Context) -> list[Value]:
     """H_t = f(X_t Wᵀ + H_(t−1) Rᵀ + b) over a fixed sequence length, unrolled, in one or both directions."""
-    x = ctx.tensor(0)
-    axis = int(ctx.attribute("layout", 0))
-    length = x.shape[1 if axis else 0]
-    direction = ctx.attribute("direction", "forward")
-    if ctx.has(4) and not (ctx.constant(4) == length).all():
-        raise ctx.unsupported("its sequences differ in length", "export it with one fixed length and no sequence_lens")
     if ctx.attribute("clip") is not None:
         raise ctx.unsupported("it clips its cells", "export it without the attribute clip")
-    _limited(ctx, length)
-    inputs = [evaluated(ctx, "Gather", x, np.array(t), axis=1 if axis else 0) for t in range(length)]
+    inputs, axis = time_steps(ctx)
+    direction = ctx.attribute("direction", "forward")
+    directions = 2 if direction == "bidirectional" else 1
     states: list[list[Value]] = []
-    for d, activation in enumerate(_activations(ctx, 2 if direction == "bidirectional" else 1)):
+    for d, activation in enumerate(activation_list(ctx, directions, ["Tanh"])):
         backwards = direction == "reverse" or d == 1
         chain = _unrolled(ctx, inputs[::-1] if backwards else inputs, d, axis, activation)
         states.append(chain[::-1] if backwards else chain)
@@ -72,17 +67,28 @@ def rnn(ctx: Context) -> list[Value]:
     return [stacked(ctx, sequence, axis), stacked(ctx, last, axis)]
 
 
-def _activations(ctx: Context, directions: int) -> list[tuple[str, dict[str, float]]]:
-    """The op and its attributes for each direction; the lists of alpha and beta are used up in order."""
+def time_steps(ctx: Context) -> tuple[list[Value], int]:
+    """The inputs of a recurrent operator step by step, and the axis of its states that counts directions."""
+    x = ctx.tensor(0)
+    axis = int(ctx.attribute("layout", 0))
+    length = x.shape[1 if axis else 0]
+    if ctx.has(4) and not (ctx.constant(4) == length).all():
+        raise ctx.unsupported("its sequences differ in length", "export it with one fixed length and no sequence_lens")
+    _limited(ctx, length)
+    return [evaluated(ctx, "Gather", x, np.array(t), axis=1 if axis else 0) for t in range(length)], axis
+
+
+def activation_list(ctx: Context, count: int, default: Sequence[str]) -> list[tuple[str, dict[str, float]]]:
+    """So many activations, each its op and attributes; the lists of alpha and beta are used up in order."""
     given = {key: list(ctx.attribute(f"activation_{key}", [])) for key in ("alpha", "beta")}
     found = []
-    for name in ctx.attribute("activations", ["Tanh"] * directions):
+    for name in ctx.attribute("activations", list(default) * (count // len(default))):
         if name.lower() not in _ACTIVATIONS:
             raise ctx.unsupported(f"its activation {name} is not supported", f"use one of {', '.join(_ACTIVATIONS)}")
         op, keys = _ACTIVATIONS[name.lower()]
         found.append((op, {key: float(given[key].pop(0)) for key in keys if given[key]}))
-    if len(found) != directions:
-        raise ctx.invalid(f"it has {len(found)} activations for {directions} directions")
+    if len(found) != count:
+        raise ctx.invalid(f"it has {len(found)} activations where {count} are needed")
     return found
 
 

@@ -6,27 +6,13 @@ from typing import NoReturn
 
 from lipcert.importer.registry import Context, handles
 
-_NORMALISATION = (
-    *("InstanceNormalization", "LayerNormalization", "GroupNormalization", "RMSNormalization"),
-    *("MeanVarianceNormalization", "LpNormalization", "LRN"),
-)
 
-
-@handles(*_NORMALISATION)
+@handles("MeanVarianceNormalization", "LRN")
 def normalisation(ctx: Context) -> NoReturn:
     """Refused: it divides by a scale that depends on the signal, for which there is no proven treatment here."""
     raise ctx.unsupported(
         "it divides by a scale that depends on the signal, for which there is no proven treatment here",
-        "use batch normalisation or a fixed scale, or bound the part before it with --to",
-    )
-
-
-@handles("LSTM", "GRU")
-def gated(ctx: Context) -> NoReturn:
-    """Refused: its gates multiply signals, for which there is no proven treatment here."""
-    raise ctx.unsupported(
-        "its gates multiply two signals, for which there is no proven treatment here",
-        "use an RNN without gates, or bound the part before it with --to",
+        "use layer, group or batch normalisation, or bound the part before it with --to",
     )
 
 

@@ -17,6 +17,7 @@ from lipcert.graph.recognition import recognise
 from lipcert.importer.elementwise import Elementwise, Site, Unproven
 from lipcert.importer.exact import Rounded, same_product
 from lipcert.importer.lanes import Lanes, Term, shortened
+from lipcert.importer.ranged import KINDS, ranged
 
 _CONTINUOUS = (
     "lipcert needs a slope bound on all numbers; replace it by a continuous function of bounded slope, or bound the part "
@@ -52,12 +53,12 @@ def settle(engine: Elementwise, graph: Graph) -> Graph:
             here = here if closed is None else closed
         place[position] = here
     settled = replace(graph, nodes=tuple(builder.nodes), output=place[graph.output])
-    left = [(position, node) for position, node in _walk(settled) if isinstance(node, Unproven)]
+    left = [(p, node) for p, node in _walk(settled) if isinstance(node, Unproven) and node.kind not in KINDS]
     # of what is left, a switch that was compared says most
     for position, found in sorted(left, key=lambda item: item[0] not in switches.jumps)[:1]:
         reason = switches.jumps.get(position, found.reason)
         raise UnsupportedModel(reason, where=found.name or graph.source, advice=_CONTINUOUS)
-    return recognise(_pruned(shortened(settled)))
+    return recognise(_pruned(shortened(ranged(settled))))
 
 
 def _walk(graph: Graph) -> list[tuple[int, object]]:
