@@ -49,7 +49,7 @@ def test_a_wrong_graph_is_noticed_in_float32(write: Build, monkeypatch: pytest.M
     wrong = load(write([helper.make_node("Relu", ["x"], ["y"])], {}, [1, 2]))
     write([helper.make_node("Elu", ["x"], ["y"])], {}, [1, 2], kind=TensorProto.DOUBLE)
     with pytest.raises(InvalidModel, match="differs"):
-        check.compare(path, wrong, [], "y")
+        check.compare(path, wrong, [], "y", (1, 2))
 
 
 def test_a_file_that_nothing_runs(write: Build, monkeypatch: pytest.MonkeyPatch) -> None:
