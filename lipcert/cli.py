@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import click
 
-from lipcert import __version__
+from lipcert import __version__, budget
 from lipcert.errors import InvalidRequest, LipcertError
 from lipcert.files import require_writable, write
 
@@ -292,7 +292,7 @@ def effort_options(command: F) -> F:
         click.option("--solver-option", "extra", multiple=True, callback=_assignments, metavar="NAME=VALUE",
                      help="An option for Clarabel, SCS or MOSEK by its own name; may be repeated."),
         click.option("--time-limit", type=float, callback=_positive, metavar="SECONDS",
-                     help="Stop the solver then, and prove the best bound it has."),
+                     help="Seconds for a bound, proof included; the best by then is the answer."),
         click.option("--tolerance", type=float, callback=_positive, metavar="T", default=1e-8, show_default=True,
                      help="Relative duality gap to reach."),
         click.option("--solver", default="auto", metavar="SOLVER", shell_complete=_complete_solvers, show_default=True,
@@ -428,6 +428,8 @@ def bound(
     for path in (certificate, report):
         if path is not None:
             require_writable(path)
+    # the limit is for reading too
+    click.get_current_context().with_resource(budget.within(time_limit))
     graph = _read(model, output, quiet, log)
     samples = None if data is None else read_samples(data, graph.input_size).T
     region = place.region(graph.input_size, norm)

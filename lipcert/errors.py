@@ -74,6 +74,10 @@ class NotEnoughMemory(NotCertified):
     """A proof does not fit into memory."""
 
 
+class OutOfTime(NotCertified):
+    """The time limit is over, or what is next would not end within it."""
+
+
 class SolverUnavailable(LipcertError):
     """The requested solver, its package or its licence is missing."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lipcert import budget
 from lipcert.bounds.run import Run
 from lipcert.bounds.settings import Settings
 from lipcert.bounds.types import Bound, OutputBound
@@ -73,8 +74,8 @@ def bound(
     tolerance
         Relative duality gap to reach.
     time_limit
-        Seconds for the solver; the best feasible point by then is proven and reported. The matrix-free solver stops
-        after 60 s where none is given.
+        Seconds for the upper bound: reading, norm product, solver and proof together. The best that is proven by then is
+        the answer. Where none is given, the matrix-free solver stops after 15 to 60 s, by the size of the network.
     lower, lower_seconds
         Whether to look for a lower bound, and for how many seconds. Without a limit the search takes a number of steps that
         depends on the network alone, so that the same seed finds the same witness.
@@ -127,11 +128,13 @@ def bound(
     """
     settings = Settings(method, solver, tolerance, time_limit, form, jobs, solver_options or {})
     started = time.perf_counter()
-    graph, name, digest = read_model(model)
-    question = Question.parse(norm, output_norm, outputs, graph.output_size).on(region, anchored, graph.input_size)
-    search = Search(lower_seconds, data, seed) if lower else None
-    cutting = None if branch is False else Cutting.parse(branch, gap)
-    found = answer(graph, question, settings, search, progress, cutting)
+    # the limit is for reading too
+    with budget.within(time_limit):
+        graph, name, digest = read_model(model)
+        question = Question.parse(norm, output_norm, outputs, graph.output_size).on(region, anchored, graph.input_size)
+        search = Search(lower_seconds, data, seed) if lower else None
+        cutting = None if branch is False else Cutting.parse(branch, gap)
+        found = answer(graph, question, settings, search, progress, cutting)
     return replace(found, model=name, sha256=digest, seconds=time.perf_counter() - started)
 
 
@@ -237,20 +240,22 @@ def answer(
 
     watch = Watch(report)
     # what overflows is not proven, which is message enough
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"), budget.within(settings.time_limit):
         proven = Run(graph, claim, settings, watch, guided=search is not None).run()
     proposal = proven.proposal
     found: list[LowerBound] = []
     status = proposal.status
     if search is not None:
         try:
-            found = _lower_bounds(graph, question, search, proposal.guide, watch)
+            with budget.apart():
+                found = _lower_bounds(graph, question, search, proposal.guide, watch)
         except KeyboardInterrupt:
             # the upper bound is proven by now and must not be lost
             status, cutting = Status.INTERRUPTED, None
     lowers = [item.value for item in found]
     lower = max(lowers, default=None)
-    proven, tree = _branched(proven, settings, cutting, lower or 0.0, watch)
+    with budget.apart():
+        proven, tree = _branched(proven, settings, cutting, lower or 0.0, watch)
     result = Bound(
         upper=proven.value,
         lower=lower,

@@ -110,6 +110,8 @@ class Proposal:
         The solver's own words.
     claim
         The bound that the multipliers stand for if they are feasible, the largest over the cases, or None.
+    value
+        The bound where the method has proven it itself, in parts; then there are no cases.
     """
 
     cases: tuple[Multipliers, ...]
@@ -121,6 +123,7 @@ class Proposal:
     guide: Guide | None = None
     message: str = ""
     claim: float | None = None
+    value: float | None = None
 
 
 def _applies(job: Job) -> str | None:
@@ -147,6 +150,8 @@ class Method:
         How the graph is prepared (see `lipcert.graph.prepare`), or None where the user chooses.
     value
         The bound that the method proves by itself, without multipliers, or None where it has none.
+    whole
+        Whether its multipliers are those of the whole network; else its proposals carry a proven value.
     """
 
     name: str
@@ -156,6 +161,7 @@ class Method:
     refuses: Callable[[Job], str | None] = _applies
     form: str | None = None
     value: Callable[[Job], float | None] = _no_value
+    whole: bool = True
 
 
 def solve_tied(job: Job, tie: Tie) -> Proposal:

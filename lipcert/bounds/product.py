@@ -7,15 +7,19 @@ its Lipschitz constant. There is none for implicit layers.
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from lipcert import budget
 from lipcert.certificates.contraction import norm_bound
 from lipcert.certificates.enclosure import EnclosureArithmetic, inflation
-from lipcert.certificates.spectral import norm_upper
+from lipcert.certificates.spectral import cheap_norm, norm_upper, seconds_needed
+from lipcert.errors import OutOfTime
 from lipcert.graph.linear_maps import Dense
 from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, Input
 from lipcert.norms import Norm
@@ -24,10 +28,15 @@ if TYPE_CHECKING:
     from lipcert.arrays import Array
     from lipcert.certificates.enclosure import Enclosure
     from lipcert.graph.claim import Claim
+    from lipcert.graph.linear_maps import LinearMap
     from lipcert.graph.nodes import Node
 
 # largest matrix that a chain of affine nodes is multiplied out to
 _COMPOSED_ENTRIES = 2**22
+SHARE = 0.3
+"""The part of what is left of a time limit that the norms may take."""
+# the norms of maps that are in use, which the forms of a network and its segments share
+_KNOWN: WeakKeyDictionary[LinearMap, float] = WeakKeyDictionary()
 # what a product that underflows is rounded up to
 _LEAST = 2.0**-1000
 # one unit in the last place upward after every multiplication and addition of positive numbers
@@ -65,7 +74,7 @@ class NormProduct:
     def of_each(self, claim: Claim) -> list[float]:
         """The norm product of each output by itself."""
         factor = self._factor(claim)
-        return [float(v) if factor == 1.0 else _times(float(v), factor) for v in self.each]
+        return [float(v) if factor == 1.0 else times(float(v), factor) for v in self.each]
 
     def _factor(self, claim: Claim) -> float:
         return float(np.sqrt(self.graph.input_size) * _UP) if claim.norm is Norm.LINF else 1.0
@@ -148,6 +157,7 @@ def norm_product(graph: Graph) -> NormProduct | None:
     """
     increments = np.zeros(len(graph.nodes))
     norms: dict[int, tuple[float, ...]] = {}
+    dear = _most_seconds(graph, SHARE * budget.left())
     for position, node in graph.walk():
         if isinstance(node, FixedPoint):
             return None
@@ -156,15 +166,15 @@ def norm_product(graph: Graph) -> NormProduct | None:
                 increments[position] = 1.0
             case Activation():
                 lipschitz = node.lipschitz
-                increments[position] = _times(increments[node.parent], lipschitz)
+                increments[position] = times(increments[node.parent], lipschitz)
             case Affine():
-                norms[position] = tuple(norm_upper(a) for a in node.maps)
-                branches = [_times(a, increments[p]) for a, p in zip(norms[position], node.parents, strict=True)]
+                norms[position] = tuple(_norm(a, dear) for a in node.maps)
+                branches = [times(a, increments[p]) for a, p in zip(norms[position], node.parents, strict=True)]
                 increments[position] = _together(branches, len(branches) > 1 and _disjoint_rows(node))
-                composed = _composed_norm(graph, node)
+                composed = _composed_norm(graph, node) if budget.left() > 0.0 else None
                 if composed is not None:
                     norm, start = composed
-                    increments[position] = min(increments[position], _times(norm, increments[start]))
+                    increments[position] = min(increments[position], times(norm, increments[start]))
     if not np.isfinite(increments[graph.output]):
         return None
     return NormProduct(graph, float(increments[graph.output]), increments, norms)
@@ -179,7 +189,22 @@ def _row_norms(x: Enclosure) -> Array:
     return np.where(entries.any(axis=1), np.sqrt(squares) * inflation(columns + 4), 0.0)
 
 
-def _times(a: float, b: float) -> float:
+def _most_seconds(graph: Graph, seconds: float) -> float:
+    """What one map may take, so that all that take no more fit into so many seconds together."""
+    costs = np.sort([seconds_needed(a) for _, node in graph.walk() if isinstance(node, Affine) for a in node.maps])
+    fitting = costs[np.cumsum(costs) <= seconds]
+    return np.inf if fitting.size == costs.size else float(fitting[-1]) if fitting.size else 0.0
+
+
+def _norm(a: LinearMap, dear: float) -> float:
+    """The norm of a map, or what two products say of it where it would take too long."""
+    if a not in _KNOWN and seconds_needed(a) <= dear:
+        with suppress(OutOfTime):
+            _KNOWN[a] = norm_upper(a)
+    return _KNOWN[a] if a in _KNOWN else cheap_norm(a)
+
+
+def times(a: float, b: float) -> float:
     """a·b for nonnegative numbers, rounded up whether it underflows or not."""
     return 0.0 if a == 0.0 or b == 0.0 else max(float(a * b * _UP), _LEAST)
 

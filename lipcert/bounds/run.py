@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lipcert import budget
 from lipcert.bounds.methods import Job, Prepared, Proposal, solve_tied
 from lipcert.bounds.settings import AUTO
 from lipcert.bounds.table import METHODS
@@ -16,7 +17,7 @@ from lipcert.bounds.watch import Proven, Watch
 from lipcert.certificates import Prover
 from lipcert.certificates.memory import available
 from lipcert.constraints.multipliers import Tie, tie_groups
-from lipcert.errors import DoesNotApply, LipcertError, NotCertified
+from lipcert.errors import DoesNotApply, LipcertError, NotCertified, OutOfTime
 from lipcert.graph.nodes import FixedPoint
 from lipcert.graph.sizes import channels, rows
 from lipcert.norms import Norm
@@ -48,6 +49,12 @@ MATRIX_FREE = next(name for name, entry in SOLVERS.items() if entry.takes is Tak
 """The solver that goes on from a point on which another one stalls."""
 JACOBIAN_SECONDS = 1.0
 """Guessed time up to which the entries of the Jacobian are bounded too."""
+DEFAULT_SECONDS = 15.0
+"""What the interior-point method may take for `auto` to choose it without a limit; the matrix-free one is close sooner."""
+TOO_LONG = 2.0
+"""How many times what is left a proof may be expected to take: the guesses are rather too much."""
+LEAST_SHARE = 0.4
+"""The part of what is left that the solver has in every case."""
 BLOCKS = "blocks"
 """The form of the norm product, that of the network as it is written."""
 
@@ -98,7 +105,9 @@ class Run:
     def job(self, form: str, solver: str = "none") -> Job:
         """What a method that takes this form is asked for."""
         chosen = self.settings
-        options = SolverOptions(chosen.tolerance, chosen.time_limit, progress=self.watch, extra=dict(chosen.extra))
+        left = min(budget.left(), np.inf if chosen.time_limit is None else chosen.time_limit)
+        limit = left if np.isfinite(left) else None
+        options = SolverOptions(chosen.tolerance, limit, progress=self.watch, extra=dict(chosen.extra))
         return Job(self.prepared(form), self.claim, solver, options, chosen.jobs, self.guided)
 
     def prover(self, form: str) -> Prover:
@@ -122,14 +131,14 @@ class Run:
 
         A method that is asked for by name is tried alone. 'auto' begins with one multiplier a neuron, by the interior-point
         method where its matrices are small enough for memory and the time limit, else matrix-free, and falls back to coarser
-        ties and the norm product.
+        ties, to segments of the network, and to the norm product.
         """
         prepared = self.prepared(self.settings.form).graph
         size = dense_size(prepared)
         columns = size + min(size, prepared.input_size)
-        limit = self.settings.time_limit
+        seconds = min(budget.left(), DEFAULT_SECONDS if self.settings.time_limit is None else np.inf)
         entry = (
-            choose(size, columns, self.claim.euclidean, available(), limit)
+            choose(size, columns, self.claim.euclidean, available(), seconds)
             if self.settings.solver == AUTO
             else registration(self.settings.solver)
         )
@@ -137,7 +146,8 @@ class Run:
             return [(self.settings.method, "none" if self.settings.method == "product" else entry.name)]
         product = [] if self.product is None else [("product", "none")]
         finest = [("neuron", entry.name)] if size <= DENSE_LIMIT or entry.takes is Takes.OPERATOR else []
-        return [*finest, ("layer", entry.name), *product]
+        parts = [("segments", entry.name)] if self.claim.euclidean and product else []
+        return [*finest, ("layer", entry.name), *parts, *product]
 
     def run(self) -> Proven:
         """The first entry of the plan whose multipliers can be proven; the norm product where that is smaller.
@@ -159,6 +169,8 @@ class Run:
             try:
                 if settled and not self._promises(METHODS[name]):
                     continue
+                if not budget.left() and METHODS[name].form != BLOCKS:
+                    raise OutOfTime("the time limit was reached", advice="give a longer --time-limit")
                 found = self.attempt(name, solver)
                 self.watch.keep(found)
                 settled = True
@@ -207,9 +219,10 @@ class Run:
             best = self.watch.best
             return best is not None and best.value > least(proposal, self.claim) * (1.0 + DOUBT)
 
-        if not doubtful():
-            return
         form = self.settings.form
+        # others would take as long again, and of large networks the proof's room is what is above
+        if not doubtful() or not budget.left() or dense_size(self.prepared(form).graph) > DENSE_LIMIT:
+            return
         groups = self.prepared(form).system.groups
         variable = tie_groups(groups, Tie(name))
         if proposal.status is Status.STALLED and solver != MATRIX_FREE and self.claim.euclidean:
@@ -251,10 +264,14 @@ class Run:
         value = method.value(job)
         if value is not None:
             return self._valued(job, method, value)
+        if not method.whole:
+            proposal = method.propose(job)
+            assert proposal.value is not None
+            return Proven(proposal, None, proposal.value, job)
         prover = self.prover(form)
         # before the solver works for nothing
         prover.require_memory()
-        attempt = Attempt(self, name, prover, job)
+        attempt = Attempt(self, name, prover, _leaving(job, prover.seconds()))
         return attempt.proven(method.propose(attempt.job))
 
     def _by_jacobian(self) -> None:
@@ -291,10 +308,11 @@ class Run:
     def _valued(self, job: Job, method: Method, value: float) -> Proven:
         """The method's own value, with a certificate where its multipliers carry it."""
         proposal = method.propose(job)
-        if dense_size(job.graph) > DENSE_LIMIT:
+        prover = self.prover(method.form or self.settings.form)
+        if dense_size(job.graph) > DENSE_LIMIT or prover.seconds() > budget.left():
             return Proven(proposal, None, value, job)
         try:
-            certificate = self.prover(method.form or self.settings.form).prove(proposal.cases, self.tell_proof)
+            certificate = prover.prove(proposal.cases, self.tell_proof)
         except NotCertified:
             return Proven(proposal, None, value, job)
         if certificate.value > value:
@@ -347,6 +365,24 @@ class Attempt:
         return Proven(proposal, certificate, certificate.value, self.job)
 
 
+def _leaving(job: Job, proof: float) -> Job:
+    """The job with what its proof takes taken off its time.
+
+    Raises
+    ------
+    OutOfTime
+        If the proof would not end within what is left, however short the solver is.
+    """
+    left = budget.left()
+    if not np.isfinite(left):
+        return job
+    if proof > TOO_LONG * left:
+        raise OutOfTime(
+            f"its proof would take about {proof:.0f} s, and {left:.1f} s are left", advice="give a longer --time-limit"
+        )
+    return replace(job, options=replace(job.options, time_limit=max(left - proof, LEAST_SHARE * left)))
+
+
 def with_room(prover: Prover, job: Job, proposal: Proposal, tell: Callable[[int, int], None]) -> Certificate | None:
     """A certificate for multipliers whose proof loses more than rounding explains, with coarser ones mixed in.
 
@@ -363,8 +399,10 @@ def with_room(prover: Prover, job: Job, proposal: Proposal, tell: Callable[[int,
     claimed = max((float(np.sqrt(case.mu.sum())) * case.input_scale for case in proposal.cases), default=0.0)
     if plain is not None and plain.value <= claimed * (1.0 + MIX_ABOVE):
         return plain
+    if not budget.left():
+        return plain
     try:
-        coarse = solve_tied(replace(job, solver="native"), Tie.LAYER).cases
+        coarse = solve_tied(_leaving(replace(job, solver="native"), 0.0), Tie.LAYER).cases
     except NotCertified:
         return plain
     best = plain
@@ -375,6 +413,8 @@ def with_room(prover: Prover, job: Job, proposal: Proposal, tell: Callable[[int,
         ]
         try:
             trial = prover.prove(mixed, tell)
+        except OutOfTime:
+            break
         except NotCertified:
             continue
         if best is None or trial.value < best.value:

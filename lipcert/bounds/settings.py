@@ -22,7 +22,7 @@ class Settings:
     tolerance
         Relative duality gap to reach.
     time_limit
-        Seconds for the solver, or None.
+        Seconds for the upper bound, reading included, or None.
     form
         How the network is prepared where the method leaves that open.
     jobs

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from lipcert.bounds import methods, published
+from lipcert.bounds import methods, published, segments
 
-METHODS: dict[str, methods.Method] = {method.name: method for method in (*methods.RECORDS, *published.RECORDS)}
+METHODS: dict[str, methods.Method] = {
+    method.name: method for method in (*methods.RECORDS, *segments.RECORDS, *published.RECORDS)
+}

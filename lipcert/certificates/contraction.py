@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import blas, lapack
 
+from lipcert import budget
 from lipcert.certificates.enclosure import Enclosure
 from lipcert.rounding import TINY, UNIT, gamma
 from lipcert.threads import threads_for
@@ -45,6 +46,7 @@ def is_contraction(b: Enclosure) -> bool:
 
 
 def _is_contraction(b: Enclosure) -> bool:
+    budget.check()
     mid = b.mid
     if not np.isfinite(mid).all() or (b.rad is not None and not np.isfinite(b.rad).all()):
         return False

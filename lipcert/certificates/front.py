@@ -25,6 +25,7 @@ import scipy.sparse as sp
 from scipy.linalg import blas, lapack
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 
+from lipcert import budget
 from lipcert.certificates.block_cholesky import Weights
 from lipcert.certificates.claims import Scaling
 from lipcert.certificates.contraction import cholesky_room
@@ -533,6 +534,7 @@ class _Elimination:
             return all(self._step(p, min(p + _WIDTH, count)) for p in range(0, count, _WIDTH))
 
     def _step(self, start: int, stop: int) -> bool:
+        budget.check()
         pieces = []
         for part in self.M.parts:
             ends = part.indptr[start : stop + 1]

@@ -32,9 +32,11 @@ if TYPE_CHECKING:
     from lipcert.graph.nodes import Graph
 
 LARGE = 3000
-"""Rows of [R; Y] from which the sparse proofs come first."""
+"""Rows of [R; Y] from which one proof is enough, even a weak one."""
+SOON = 5.0
+"""Seconds that the dense proof may be expected to take, for it to come first."""
 WEAK = 1e-6
-"""Relative loss from which the sparse proofs are tried on smaller networks too."""
+"""Relative loss from which another proof is tried too."""
 PATIENCE = 60.0
 """Seconds that the dense proof may take, where the sparse one has to give room for what groups preserve."""
 TRIES = 4.0
@@ -136,12 +138,19 @@ class Sweep:
 
     system: Front
 
+    @cached_property
+    def hopeless(self) -> bool:
+        """Whether the entries of M alone do not fit into memory; then no order is looked for."""
+        return self.system.system.least_bytes() > available()
+
     def bytes_needed(self) -> int:
         """A triangle of the front, and the entries of M."""
-        return self.system.bytes_needed()
+        return self.system.system.least_bytes() if self.hopeless else self.system.bytes_needed()
 
     def seconds(self) -> float:
         """A factorisation or two, and what it takes to make the matrix."""
+        if self.hopeless:
+            return float("inf")
         return FRONT_TRIES * (self.system.operations() / FRONT_SPEED + ENTRY_SECONDS * self.system.graph.entries)
 
     def improve(self, case: Case, proposal: Multipliers) -> Scaling | None:
@@ -156,9 +165,9 @@ class Sweep:
 class Proofs:
     """The proofs that a claim about a prepared graph can have, in the order in which they are tried.
 
-    Of large networks the sparse one comes first; of others it comes where the dense one is weak: the rounding of R, which it
-    does not form, may decide. Where the sparse proof gives room for what groups preserve, the dense one, which does not,
-    goes first as long as time and memory allow.
+    Where the dense one takes long the sparse one comes first; else it comes where the dense one is weak: the rounding of R,
+    which it does not form, may decide. Where the sparse proof gives room for what groups preserve, the dense one, which does
+    not, goes first as long as time and memory allow.
 
     Examples
     --------
@@ -195,7 +204,9 @@ class Proofs:
         if sparse is None:
             return [self.dense]
         patient = self.dense.seconds() <= max(PATIENCE, sparse.seconds())
-        if not self.large or (isinstance(sparse, Sweep) and sparse.system.equations and patient):
+        exact = not (isinstance(sparse, Sweep) and sparse.system.equations)
+        soon = not self.large and self.dense.seconds() <= max(SOON, sparse.seconds())
+        if soon or (patient and not exact):
             wanted: list[Proof] = [self.dense, sparse]
         else:
             wanted = [sparse, self.dense]

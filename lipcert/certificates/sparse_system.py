@@ -75,6 +75,11 @@ class Map:
             mid.eliminate_zeros()
         return Weights(mid, None if a.radius is None else a.radius.to_sparse())
 
+    def entries(self) -> int:
+        """How many entries it has, about."""
+        a = self.linear
+        return int(a.kernel.size * np.prod(a.size_out)) if isinstance(a, Convolution) else a.to_sparse().nnz
+
     def ones(self) -> sp.sparray | LinearMap:
         """The same map with ones for its entries."""
         a = self.linear
@@ -89,6 +94,10 @@ class Made:
 
     def get(self) -> Weights:
         return self.weights
+
+    def entries(self) -> int:
+        """How many entries it has."""
+        return int(self.weights.mid.nnz)
 
     def ones(self) -> sp.sparray | LinearMap:
         """The same map with ones for its entries."""
@@ -221,6 +230,10 @@ class SparseSystem:
     def unknowns(self) -> int:
         """Number of unknowns."""
         return sum(self.sizes)
+
+    def least_bytes(self) -> int:
+        """What the entries of M take at least, known without making them."""
+        return 12 * sum(w.entries() for layer in self.layers for w in layer.sources.values())
 
     def numbered(self) -> Iterator[tuple[int, Layer]]:
         """The layers with the numbers of their blocks."""

@@ -8,10 +8,10 @@ import numpy as np
 from scipy.linalg import blas
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
+from lipcert.certificates import symbol
 from lipcert.certificates.contraction import is_contraction, loss, norm_bound, smaller_gram
 from lipcert.certificates.enclosure import Enclosure
-from lipcert.certificates.symbol import norm_by_symbol
-from lipcert.graph.linear_maps import Convolution, Diagonal, Index, LinearMap
+from lipcert.graph.linear_maps import Convolution, Dense, Diagonal, Index, LinearMap
 from lipcert.rounding import FLOOR, TINY, UNIT, gamma
 from lipcert.threads import threads_for
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _DENSE = 6000
 # of a convolution: beyond, its symbol takes seconds less and is some percent above the norm
 _SYMBOL = 2500
+# operations a second, for a guess of the time
+_SPEED = 2e10
 
 
 def norm_upper(a: LinearMap) -> float:
@@ -48,8 +50,8 @@ def norm_upper(a: LinearMap) -> float:
 def _norm_upper(a: LinearMap) -> float:
     spread = 0.0 if a.radius is None else cheap_norm(a.radius)
     if isinstance(a, Convolution) and min(a.shape) > _SYMBOL:
-        symbol = norm_by_symbol(a)
-        return _sum_up(cheap_norm(a) if symbol is None else min(cheap_norm(a), symbol), spread)
+        found = symbol.norm_by_symbol(a)
+        return _sum_up(cheap_norm(a) if found is None else min(cheap_norm(a), found), spread)
     if min(a.shape) > _DENSE:
         return _sum_up(cheap_norm(a), spread)
     matrix = a.to_dense() if max(a.shape) <= 4 * _DENSE else None
@@ -58,6 +60,18 @@ def _norm_upper(a: LinearMap) -> float:
         small = sparse @ sparse.T if a.shape[0] <= a.shape[1] else sparse.T @ sparse
         return _sum_up(_from_gram(small.toarray(order="F"), cheap_norm(a), a), spread)
     return _sum_up(_dense(matrix), spread)
+
+
+def seconds_needed(a: LinearMap) -> float:
+    """About how long `norm_upper` takes."""
+    small, large = sorted(a.shape)
+    if isinstance(a, (Index, Diagonal)) or 0 in a.shape:
+        return 0.0
+    if isinstance(a, Convolution) and small > _SYMBOL:
+        return symbol.seconds_needed(a)
+    # two Gram matrices, quick where most entries are zero, two factorisations, and a hundred products with a vector
+    products = 2.0 * large if isinstance(a, Dense) else 0.0
+    return 0.0 if small > _DENSE else small**2 * (products + 1.5 * small) / _SPEED + 5e-8 * small**2
 
 
 def norm_of_blocks(small: Array) -> float:

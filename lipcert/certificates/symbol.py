@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lipcert import budget
 from lipcert.certificates.contraction import is_contraction
 from lipcert.certificates.enclosure import Enclosure
 from lipcert.rounding import FLOOR, gamma
@@ -30,6 +31,8 @@ _MARGINS = (1e-6, 1e-3)
 _TOGETHER = 2**22
 # error of a root of unity at most, for each axis: two coordinates to nearest, and a product with the other axes
 _ROOT = 2.0**-50
+# operations a second with small matrices
+_SPEED = 1e9
 
 
 def norm_by_symbol(a: Convolution) -> float | None:
@@ -51,6 +54,13 @@ def norm_by_symbol(a: Convolution) -> float | None:
         if all(symbol.is_below(trial) for symbol in symbols):
             return trial
     return None
+
+
+def seconds_needed(a: Convolution) -> float:
+    """About how long `norm_by_symbol` takes."""
+    frequencies = float(np.prod([n + k for n, k in zip(a.size_out, a.kernel.shape[2:], strict=True)])) / 2.0
+    small, large = sorted((a.kernel.shape[0] // a.groups, a.kernel.shape[1] * int(np.prod(a.stride))))
+    return a.groups * frequencies * (2e-4 + 12.0 * small**2 * large / _SPEED)
 
 
 class _Symbol:
@@ -97,6 +107,7 @@ class _Symbol:
         radius = 2.0 * (len(self.sizes) * _ROOT + gamma(len(self.shift) + 4)) * (size / bound)
         radius = np.block([[radius, radius], [radius, radius]]) + FLOOR
         for some in self.values():
+            budget.check()
             for m in some:
                 mid = np.block([[m.real, -m.imag], [m.imag, m.real]]) / bound
                 if not is_contraction(Enclosure(mid, radius + gamma(2) * np.abs(mid))):

@@ -42,9 +42,9 @@ def test_conversions_are_rounded_up(n, m):
 
 def test_products_are_rounded_up():
     for a, b in NUMBERS.tolist():
-        assert Fraction(product._times(a, b)) >= Fraction(a) * Fraction(b)
-    assert product._times(1e-200, 1e-200) > 0.0
-    assert product._times(0.0, 1.0) == 0.0
+        assert Fraction(product.times(a, b)) >= Fraction(a) * Fraction(b)
+    assert product.times(1e-200, 1e-200) > 0.0
+    assert product.times(0.0, 1.0) == 0.0
 
 
 @pytest.mark.parametrize("count", [2, 3, 10])

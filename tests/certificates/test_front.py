@@ -26,6 +26,7 @@ from lipcert.graph.claim import Claim
 from lipcert.graph.linear_maps import Convolution, Dense, Diagonal
 from lipcert.graph.nodes import Graph, GraphBuilder
 from lipcert.graph.prepare import prepare
+from lipcert.ranges.localise import Localised
 from lipcert.sdp.outcome import SolverOptions
 
 
@@ -36,7 +37,7 @@ def system(graph: Graph, form: str = "comparators") -> Front:
 
 
 def optimum(graph: Graph, form: str) -> tuple[Multipliers, float]:
-    found = solve_tied(Job(Prepared(prepare(graph, form)), Claim(), "native", SolverOptions()), Tie.NEURON)
+    found = solve_tied(Job(Prepared(Localised(prepare(graph, form))), Claim(), "native", SolverOptions()), Tie.NEURON)
     assert found.claim is not None
     return found.cases[0].plain(), found.claim
 
