@@ -243,15 +243,9 @@ def answer(
     with np.errstate(over="ignore", invalid="ignore"), budget.within(settings.time_limit):
         proven = Run(graph, claim, settings, watch, guided=search is not None).run()
     proposal = proven.proposal
-    found: list[LowerBound] = []
-    status = proposal.status
-    if search is not None:
-        try:
-            with budget.apart():
-                found = _lower_bounds(graph, question, search, proposal.guide, watch)
-        except KeyboardInterrupt:
-            # the upper bound is proven by now and must not be lost
-            status, cutting = Status.INTERRUPTED, None
+    found, interrupted = _searched(graph, question, search, proposal.guide, watch)
+    status = Status.INTERRUPTED if interrupted else proposal.status
+    cutting = None if interrupted else cutting
     lowers = [item.value for item in found]
     lower = max(lowers, default=None)
     with budget.apart():
@@ -287,8 +281,26 @@ def answer(
         leaves=0 if tree is None else tree.leaves,
         depth=0 if tree is None else tree.depth,
     )
+    return _honest(result, status, settings.tolerance)
+
+
+def _searched(
+    graph: Graph, question: Question, search: Search | None, guide: Guide | None, watch: Watch
+) -> tuple[list[LowerBound], bool]:
+    """The lower bounds, and whether the search for them was interrupted: the upper bound is proven by then."""
+    if search is None:
+        return [], False
+    try:
+        with budget.apart():
+            return _lower_bounds(graph, question, search, guide, watch), False
+    except KeyboardInterrupt:
+        return [], True
+
+
+def _honest(result: Bound, status: Status, tolerance: float) -> Bound:
+    """The result, called optimal only where its proof reaches the tolerance too."""
     loss = result.proof_loss
-    if status is Status.OPTIMAL and loss is not None and loss > settings.tolerance:
+    if status is Status.OPTIMAL and loss is not None and loss > tolerance:
         return replace(result, status=Status.PROOF_LOSS)
     return result
 
