@@ -430,7 +430,7 @@ ISOMETRIES = [
 
 def solved(graph: Graph) -> Outcome:
     system, balance = balanced(lower(prepare(graph)))
-    outcome = solve(compress_inputs(next(subproblems(system, Norm.L2, Norm.L2))), SolverOptions())
+    outcome = solve(compress_inputs(next(subproblems(system, Claim()))), SolverOptions())
     return replace(outcome, bound=balance.bound(outcome.bound))
 
 
