@@ -211,8 +211,8 @@ TABLE: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
         "certificates/test_terms.py::test_the_norm_of_a_radius_is_added": (
             ("spread = 0.0 if a.radius is None else cheap_norm(a.radius)", "spread = 0.0"),
             (
-                "return _sum_up(cheap_norm(a) if symbol is None else min(cheap_norm(a), symbol), spread)",
-                "return cheap_norm(a) if symbol is None else min(cheap_norm(a), symbol)",
+                "return _sum_up(cheap_norm(a) if found is None else min(cheap_norm(a), found), spread)",
+                "return cheap_norm(a) if found is None else min(cheap_norm(a), found)",
             ),
             ("return _sum_up(cheap_norm(a), spread)", "return cheap_norm(a)"),
             (
