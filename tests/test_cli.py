@@ -258,7 +258,8 @@ class TestRobustness:
         assert data["samples"] == len(data["each"]) == 100
         assert data["accuracy"] == np.mean([item["label"] == item["prediction"] for item in data["each"]])
         rows = [line.split(",") for line in table.read_text().splitlines()]
-        assert rows[0] == ["sample", "label", "prediction", "radius", "runner_up", "margin"]
+        assert rows[0] == list(data["each"][0])
+        assert [row[6:] for row in rows[1:]] == [[item["status"], item["source"], ""] for item in data["each"]]
         assert [float(row[3]) for row in rows[1:]] == [item["radius"] for item in data["each"]]
         assert all((item["radius"] > 0) == (item["label"] == item["prediction"]) for item in data["each"])
         part = np.mean([item["radius"] >= 0.2 for item in data["each"]])

@@ -13,20 +13,33 @@ if TYPE_CHECKING:
     from lipcert.bounds.robustness import Robustness
 
 
+_SAMPLE = (
+    "sample",
+    "label",
+    "prediction",
+    "radius",
+    "runner_up",
+    "margin",
+    "status",
+    "source",
+    "counterexample_at",
+)
+
+
 def robustness(result: Robustness) -> str:
-    """sample, label, prediction, radius, runner_up, margin: the numbers read back exactly.
+    """The keys of `each` in the JSON object as columns, empty for null: the numbers read back exactly.
 
     Examples
     --------
     >>> from lipcert.bounds.robustness import robustness as certify
     >>> from lipcert.graph import build as nn
     >>> print(robustness(certify(nn.sequential(nn.linear([[1.0], [0.0]])), [[-2.0]], [0])).replace("\\r", ""), end="")
-    sample,label,prediction,radius,runner_up,margin
-    0,0,1,0.0,1,0.0
+    sample,label,prediction,radius,runner_up,margin,status,source,counterexample_at
+    0,0,1,0.0,1,0.0,misclassified,global,
     """
     rows = result.to_dict()["each"]
     text = io.StringIO()
-    writer = csv.DictWriter(text, ["sample", "label", "prediction", "radius", "runner_up", "margin"])
+    writer = csv.DictWriter(text, _SAMPLE)
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
