@@ -365,7 +365,9 @@ class UnitVector(_Scaled):
         return f"{blocks} unit vector{'s' * (blocks != 1)} of {block}"
 
     def _length(self, z: Array, parameters: Parameters) -> Array:
-        return np.maximum(np.sqrt((z**2).sum(axis=1, keepdims=True)), parameters["floor"].reshape(-1, 1, 1))
+        length = np.maximum(np.sqrt((z**2).sum(axis=1, keepdims=True)), parameters["floor"].reshape(-1, 1, 1))
+        # ONNX takes 0/0 as 0
+        return np.where(length > 0.0, length, 1.0)
 
 
 def _square(x: Any) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 from lipcert.errors import InvalidModel
 from lipcert.graph.evaluate import forward, record
 from lipcert.graph.nodes import Graph
+from lipcert.graph.sizes import activations
 from lipcert.importer.runtime import Runtime, runtimes
 from lipcert.importer.values import Equation
 
@@ -62,6 +63,11 @@ def _runs(runtime: Runtime, graph: Graph, shape: tuple[int, ...]) -> tuple[Array
     rng = np.random.default_rng(0)
     scales = _SCALES if sum(node.size for node in graph.nodes) <= _LARGE else (1.0,)
     samples = [np.asarray(rng.standard_normal(shape) * scale, runtime.dtype) for scale in scales]
+    if any(node.needs_range for node in activations(graph)):
+        # logarithms and roots are defined for positive numbers only
+        samples += [
+            np.asarray(np.abs(x) + 0.1 * scale, runtime.dtype) for x, scale in zip(samples, scales, strict=True)
+        ]
     return _columns(samples), [runtime.run(x) for x in samples]
 
 
@@ -89,12 +95,14 @@ def agree(path: str | Path, other: str, graph: Graph, x: Array, theirs: Array, u
     moved = np.abs(forward(graph, nearby) - tape.output).max(axis=0, initial=0.0)
     room = _ROUNDINGS * (unit * peak + moved) + np.finfo(np.float32).tiny
     # an overflow in the file's arithmetic, such as log σ(−200) = −∞ in float32, says nothing; ours never overflow there
-    usable = np.isfinite(theirs).all(axis=0) | ~np.isfinite(tape.output).all(axis=0)
+    # outside the domain of a logarithm or a root neither of both is a number
+    finite, other_finite = np.isfinite(tape.output), np.isfinite(theirs)
+    usable = other_finite.all(axis=0) | (~finite.all(axis=0) & (finite != other_finite).any(axis=0))
     if not usable.any():
         raise InvalidModel(f"{other} gives no finite output", where=str(path), advice="check the weights")
     gap = np.abs(np.where(usable, tape.output - np.where(usable, theirs, 0.0), 0.0)).max(axis=0, initial=0.0)
-    if not (gap <= room).all():
-        worst = int(np.argmax(np.nan_to_num(gap / room, nan=np.inf)))
+    if (usable & ~(gap <= room)).any():
+        worst = int(np.argmax(np.where(usable, np.nan_to_num(gap / room, nan=np.inf), -1.0)))
         raise InvalidModel(
             f"the graph differs from {other} by {gap[worst]:.3g} where rounding explains {room[worst]:.3g}",
             where=str(path),

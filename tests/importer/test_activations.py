@@ -10,12 +10,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from lipcert.errors import InvalidModel, UnsupportedModel
+from lipcert.bounds.api import bound
+from lipcert.errors import InvalidModel, Unbounded, UnsupportedModel
 from lipcert.graph.evaluate import forward
 from lipcert.graph.nodes import Activation
 from lipcert.graph.prepare import prepare
 from lipcert.graph.sizes import channels
 from lipcert.importer import load
+from lipcert.regions import Box
 
 
 def save(folder: Path, nodes, shape, constants=None, opset=20, output="y", extra=()):
@@ -281,18 +283,7 @@ REFUSED = {
         [node("Hardmax", "x")],
     ],
     "slope": [
-        [node("Pow", "x", "two")],
-        [node("Mul", "x", "x")],
-        [node("Relu", "x", out="r"), node("Mul", "r", "x")],
-        [node("Exp", "x")],
-        [node("Log", "x")],
-        [node("Sqrt", "x")],
-        [node("Reciprocal", "x")],
-        [node("Div", "one", "x")],
         [node("Celu", "x", alpha=-1.0)],
-        [node("ReduceMean", "x", out="m"), node("Mul", "m", "x")],
-        [node("Exp", "x", out="e"), node("Tanh", "e")],
-        [node("Tanh", "x", out="t"), node("Div", "x", "t")],
     ],
 }
 
@@ -304,6 +295,36 @@ def test_refused_with_the_true_reason(tmp_path, reason, nodes):
     with pytest.raises(UnsupportedModel, match=f"{reason}|CELU needs") as caught:
         load(save(tmp_path, nodes, [1, 4], CONSTANTS))
     assert "node" in str(caught.value)
+
+
+RANGED = [
+    [node("Pow", "x", "two")],
+    [node("Mul", "x", "x")],
+    [node("Relu", "x", out="r"), node("Mul", "r", "x")],
+    [node("Exp", "x")],
+    [node("Log", "x")],
+    [node("Sqrt", "x")],
+    [node("Reciprocal", "x")],
+    [node("Div", "one", "x")],
+    [node("ReduceMean", "x", out="m"), node("Mul", "m", "x")],
+    [node("Exp", "x", out="e"), node("Tanh", "e")],
+    [node("Tanh", "x", out="t"), node("Div", "x", "t")],
+]
+
+
+@pytest.mark.parametrize("nodes", RANGED)
+def test_what_needs_a_range_has_a_bound_on_one(tmp_path, nodes):
+    """Without a slope bound on all numbers the file imports; a bound is refused for that reason, and given on a region."""
+    graph = load(save(tmp_path, nodes, [1, 4], CONSTANTS))
+    with pytest.raises(Unbounded, match="unbounded"):
+        bound(graph, lower=False)
+    box = Box(0.5, 1.0)
+    here = bound(graph, region=box, lower=False)
+    x = box.sample(400, np.random.default_rng(0), 4)
+    y = forward(graph, x)
+    steps = np.linalg.norm(y[:, 1:] - y[:, :-1], axis=0) / np.linalg.norm(x[:, 1:] - x[:, :-1], axis=0)
+    assert steps.max() <= here.upper
+    assert here.upper <= 40.0 * steps.max()
 
 
 def softplus_of_a_sum(tmp_path, beta, threshold, branch="h"):

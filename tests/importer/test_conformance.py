@@ -22,8 +22,8 @@ from lipcert.importer import from_model, load, supported_operators
 REFUSED = {
     r"batchnorm_.*training_mode": "training mode|statistics of the batch",
     r"training_dropout": "training mode",
-    r"(exp|log|sqrt|reciprocal)(_example)?$": "unbounded|no bounded slope",
-    r"pow": "no bounded slope|exponent",
+    r"pow": "exponent|base",
+    r"l1normalization": "p = 1",
     r"(greater|less)(_equal)?(_bcast)?$": "a comparison jumps",
     r"sign$": "jumps",
     r"resize_.*cubic(?!.*antialias)": "cubic resizing",
@@ -37,17 +37,12 @@ REFUSED = {
 }
 # ops whose cases have no signal of real numbers, or that have a meaning only inside larger functions: tested elsewhere
 WITHOUT_CASE = {
-    *("Cast", "CastLike", "Exp", "Greater", "GreaterOrEqual", "If", "Less", "LessOrEqual", "Log", "Not", "Pow"),
-    *("IsInf", "IsNaN", "Reciprocal", "Sign", "Sqrt", "ThresholdedRelu", "Trilu"),
+    *("Cast", "CastLike", "Greater", "GreaterOrEqual", "If", "Less", "LessOrEqual", "Not"),
+    *("IsInf", "IsNaN", "Sign", "ThresholdedRelu", "Trilu"),
 }
 
 NETWORKS_REFUSED = {
-    r"GLU": "product of two signals",
     r"Embedding": "do not change continuously",
-    r"PoissonNLLLLoss": "exponential",
-    r"operator_exp$": "exponential",
-    r"operator_sqrt": "square root",
-    r"operator_params": "product of two signals",
     r"operator_symbolic_override$": "a scale that depends on the signal",
     r"operator_non_float_params": "do not change continuously",
     r"operator_(add_|addmm|concat2|max$|min|mm|basic|pow|symbolic_override_nested)": r"it has \d inputs",

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lipcert.errors import UnsupportedModel
+from lipcert.bounds.api import bound
+from lipcert.errors import Unbounded, UnsupportedModel
 from lipcert.graph.prepare import prepare
 from lipcert.graph.sizes import channels
 from lipcert.importer import load
@@ -71,12 +72,10 @@ REFUSED = {
     "hardshrink": "jump",
     "sign": "jumps",
     "threshold": "jump",
-    "square": "power 2",
-    "product": "product of two signals",
-    "normalise": "division by a signal",
-    "exp": "exponential",
     "floor": "jumps",
 }
+# without a slope bound on all numbers
+RANGED = ("square", "product", "normalise", "exp")
 # the legacy exporter cannot write a threshold
 NOT_LEGACY = {"threshold"}
 
@@ -106,7 +105,7 @@ def check(modules, path, opset, dynamo, some=()):
         return load(path)
 
     flat, image = torch.zeros(1, 4), torch.zeros(1, 1, 7, 7)
-    chosen = set(some) or {*FLAT, *IMAGES, *REFUSED} - (set() if dynamo else NOT_LEGACY)
+    chosen = set(some) or {*FLAT, *IMAGES, *REFUSED, *RANGED} - (set() if dynamo else NOT_LEGACY)
     for name, function in {**modules.ACTIVATIONS, **modules.GROUPS}.items():
         if name in chosen:
             summary = exported(modules.Apply(function), flat).summary()
@@ -116,7 +115,10 @@ def check(modules, path, opset, dynamo, some=()):
             graph = exported(modules.Image(function), image)
             assert (*graph.summary().activations, channels(prepare(graph))) == IMAGES[name], name
     for name, function in modules.REFUSED.items():
-        if name in chosen:
+        if name in chosen and name in RANGED:
+            with pytest.raises(Unbounded):
+                bound(exported(modules.Apply(function), flat), lower=False)
+        elif name in chosen:
             with pytest.raises(UnsupportedModel, match=REFUSED[name]):
                 exported(modules.Apply(function), flat)
 
@@ -124,7 +126,7 @@ def check(modules, path, opset, dynamo, some=()):
 def test_every_module_is_expected_to_be_something(modules):
     assert {*modules.ACTIVATIONS, *modules.GROUPS} == set(FLAT)
     assert set(modules.IMAGES) == set(IMAGES)
-    assert set(modules.REFUSED) == set(REFUSED)
+    assert set(modules.REFUSED) == {*REFUSED, *RANGED}
 
 
 @pytest.mark.parametrize("opset", [13, 17, 20])

@@ -45,15 +45,9 @@ SIZES = {
 REFUSED = {
     r"g_act_(hardshrink|threshold_disc)": "a jump",
     r"g_act_sign": "jumps",
-    r"g_act_square": "power 2",
-    r"g_act_glu": "product of two signals",
-    r"h_(layernorm|instancenorm|groupnorm)": "a scale that depends on the signal",
-    r"h_(rmsnorm|lppool2)|[il]_deel_.*(L2|conv_vanilla)": "power 2|jumps",
-    r"h_normalize_l2": "division by a signal",
-    r"h_(lstm|gru)__": "gates multiply",
+    r"h_lppool2|[il]_deel_.*L2|i_deel_.*conv_vanilla": "jumps|no proven treatment",
     r"h_lstmcell": "2 outputs",
     r"h_(grucell|rnncell)": "2 inputs",
-    r"h_(mha|sdpa)": "product of two signals",
     r"j_deq_torch_while_loop": "goes on depends on the network's input|trip count",
     r"j_deq_torch_symbolic__": "the equation of the implicit layer is missing",
 }
