@@ -55,7 +55,9 @@ class _Gates:
         return evaluated(self.ctx, "Mul", a, b)
 
     def map(self, x: Value, matrix: Array) -> Value:
-        """x Mᵀ."""
+        """x Mᵀ; of a constant in float64, for biases are summed in it."""
+        if isinstance(x, np.ndarray):
+            return np.asarray(x.astype(np.float64) @ matrix.T.astype(np.float64))
         return evaluated(self.ctx, "MatMul", x, matrix.T)
 
     def act(self, op: Op, x: Value) -> Value:
