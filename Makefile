@@ -9,11 +9,14 @@ MODEL := models/digits_relu.onnx
 demo: $(VENV)/.base
 	$(BIN)/lipcert bound $(MODEL)
 
+# a process a core, and one BLAS thread in each
+SPREAD := OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n auto
+
 test: lint
-	$(BIN)/pytest
+	$(SPREAD) --dist loadfile
 
 slow: $(VENV)/.dev
-	$(BIN)/pytest -m slow
+	$(SPREAD) -m slow
 
 exporters: $(VENV)/.exporters
 	$(BIN)/pytest tests/importer/test_exporters.py
