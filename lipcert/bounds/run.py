@@ -160,7 +160,7 @@ class Run:
             If nothing is proven.
         """
         failure: LipcertError | None = None
-        settled = False
+        settled = late = False
         self.watch(Progress("norm product"))
         product = self.product
         if product is not None:
@@ -178,6 +178,7 @@ class Run:
             except (NotCertified, MemoryError) as error:
                 self.notes.append(f"{name} ({solver}): {error or 'not enough memory'}")
                 failure = error if isinstance(error, LipcertError) else failure
+                late = late or isinstance(error, OutOfTime)
             except KeyboardInterrupt:
                 best = self.watch.best or self._norm_product()
                 self.watch.best = replace(best, proposal=replace(best.proposal, status=Status.INTERRUPTED))
@@ -185,7 +186,8 @@ class Run:
         if self.claim.region is not None and self.settings.method == AUTO:
             self._by_jacobian()
         if self.watch.best is not None:
-            return replace(self.watch.best, product=product, notes=tuple(self.notes))
+            best = _cut_short(self.watch.best) if late else self.watch.best
+            return replace(best, product=product, notes=tuple(self.notes))
         if failure is not None:
             raise _explained(failure, self.graph)
         raise NotCertified("no bound could be proven", advice="; ".join(self.notes))
@@ -363,6 +365,13 @@ class Attempt:
         proposal = replace(propose(), method=self.name)
         certificate = self.prover.prove(proposal.cases)
         return Proven(proposal, certificate, certificate.value, self.job)
+
+
+def _cut_short(found: Proven) -> Proven:
+    """What is proven where the limit kept methods from their end: a closed form is then not all that could be had."""
+    if found.proposal.status is not Status.CLOSED_FORM:
+        return found
+    return replace(found, proposal=replace(found.proposal, status=Status.TIME_LIMIT))
 
 
 def _leaving(job: Job, proof: float) -> Job:

@@ -103,7 +103,8 @@ class Bound(Shown):
     idealisations
         Where the function that the bound is about differs from the file.
     certificate
-        The proof, or None where the bound is the norm product of a network too large for a certificate.
+        The proof, or None where the bound is the norm product of a network too large for a certificate or for the time
+        limit, or a product of segments.
     each
         Bounds output by output where `outputs` asked for them; `upper` is then the largest.
     trace
