@@ -408,7 +408,8 @@ def with_room(prover: Prover, job: Job, proposal: Proposal, tell: Callable[[int,
     claimed = max((float(np.sqrt(case.mu.sum())) * case.input_scale for case in proposal.cases), default=0.0)
     if plain is not None and plain.value <= claimed * (1.0 + MIX_ABOVE):
         return plain
-    if not budget.left():
+    # who interrupts does not wait for another solve
+    if not budget.left() or (plain is not None and proposal.status is Status.INTERRUPTED):
         return plain
     try:
         coarse = solve_tied(_leaving(replace(job, solver="native"), 0.0), Tie.LAYER).cases
