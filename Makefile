@@ -10,13 +10,15 @@ demo: $(VENV)/.base
 	$(BIN)/lipcert bound $(MODEL)
 
 # a process a core, and one BLAS thread in each
+# which slow tests: all of them
+SLOW := tests
 SPREAD := OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n auto
 
 test: lint
 	$(SPREAD) --dist loadfile
 
 slow: $(VENV)/.dev
-	$(SPREAD) -m slow
+	$(SPREAD) -m slow $(SLOW)
 
 exporters: $(VENV)/.exporters
 	$(BIN)/pytest tests/importer/test_exporters.py
