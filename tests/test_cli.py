@@ -78,6 +78,8 @@ def interrupted(self):
         os.kill(os.getpid(), signal.SIGINT)
 
 Search.report = interrupted
+# a process that was started in the background inherits that it ignores the signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(cli.main())
 """
 
