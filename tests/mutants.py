@@ -146,6 +146,8 @@ TABLE: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
             (" * norm_bound(np.abs(mid)) ** 2 + TINY", " * norm_bound(np.abs(mid)) ** 2"),
             ("norm_bound(np.abs(mid)) ** 2", "norm_bound(np.abs(mid))"),
         ),
+    },
+    "definite.py": {
         "certificates/test_terms.py::test_room_for_cholesky": (
             ("return g / (1.0 - g) * trace", "return 0.0 * trace"),
             ("return g / (1.0 - g) * trace", "return g * trace"),

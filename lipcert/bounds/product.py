@@ -16,9 +16,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from lipcert import budget
-from lipcert.certificates.contraction import norm_bound
 from lipcert.certificates.enclosure import EnclosureArithmetic, inflation
 from lipcert.certificates.spectral import cheap_norm, norm_upper, seconds_needed
+from lipcert.definite import norm_bound
 from lipcert.errors import OutOfTime
 from lipcert.graph.linear_maps import Dense
 from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, Input

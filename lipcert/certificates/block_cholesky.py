@@ -21,7 +21,7 @@ import scipy.sparse as sp
 from scipy.linalg import blas, lapack
 
 from lipcert.certificates.claims import Scaling
-from lipcert.certificates.contraction import cholesky_room
+from lipcert.definite import cholesky_room
 from lipcert.graph.nodes import Activation, Affine, FixedPoint, Input
 from lipcert.rounding import TINY, UNIT, gamma
 

@@ -28,7 +28,6 @@ from scipy.sparse.csgraph import reverse_cuthill_mckee
 from lipcert import budget
 from lipcert.certificates.block_cholesky import Weights
 from lipcert.certificates.claims import Scaling
-from lipcert.certificates.contraction import cholesky_room
 from lipcert.certificates.sparse_system import (
     LARGEST_SCALING,
     LARGEST_WEIGHT,
@@ -38,6 +37,7 @@ from lipcert.certificates.sparse_system import (
     block_diagonal,
     pattern,
 )
+from lipcert.definite import cholesky_room
 from lipcert.rounding import UNIT, gamma
 from lipcert.threads import threads_for
 

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.linalg import lapack
 
-from lipcert.certificates.contraction import cholesky_room, gram, norm_bound
 from lipcert.certificates.enclosure import Enclosure, EnclosureArithmetic
 from lipcert.constraints.interconnection import lower
 from lipcert.constraints.lifted import ChannelConstraints
+from lipcert.definite import cholesky_room, gram, norm_bound
 from lipcert.errors import DoesNotApply
 from lipcert.graph.homogeneous import homogeneous
 from lipcert.graph.nodes import Activation

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lipcert.certificates.contraction import norm_bound
 from lipcert.certificates.enclosure import Enclosure, EnclosureArithmetic, Origin, inflation
 from lipcert.certificates.spectral import cheap_norm, norm_of_blocks, norm_upper
+from lipcert.definite import norm_bound
 from lipcert.graph.linear_maps import Dense, Index
 from lipcert.rounding import gamma
 

@@ -24,8 +24,9 @@ from scipy.linalg import solve_triangular
 from scipy.linalg.lapack import dpotrf
 
 from lipcert.certificates.claims import LARGEST, SMALLEST, Scaling, holds, scaled
-from lipcert.certificates.contraction import gram, loss, norm_bound, smaller_gram
+from lipcert.certificates.contraction import loss
 from lipcert.certificates.spectral import largest_eigenvalue
+from lipcert.definite import gram, norm_bound, smaller_gram
 from lipcert.rounding import UNIT
 from lipcert.threads import threads_for
 

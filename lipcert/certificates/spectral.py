@@ -9,8 +9,9 @@ from scipy.linalg import blas
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
 from lipcert.certificates import symbol
-from lipcert.certificates.contraction import is_contraction, loss, norm_bound, smaller_gram
+from lipcert.certificates.contraction import is_contraction, loss
 from lipcert.certificates.enclosure import Enclosure
+from lipcert.definite import norm_bound, smaller_gram
 from lipcert.graph.linear_maps import Convolution, Dense, Diagonal, Index, LinearMap
 from lipcert.rounding import FLOOR, TINY, UNIT, gamma
 from lipcert.threads import threads_for

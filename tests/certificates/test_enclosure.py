@@ -6,8 +6,9 @@ from checks import contractions_hold, enclosures_hold, solutions_hold
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lipcert.certificates.contraction import is_contraction, norm_bound
+from lipcert.certificates.contraction import is_contraction
 from lipcert.certificates.enclosure import Enclosure, EnclosureArithmetic
+from lipcert.definite import norm_bound
 from lipcert.errors import NotCertified
 from lipcert.graph.linear_maps import Dense
 from lipcert.rounding import gamma

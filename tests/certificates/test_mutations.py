@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from checks import contractions_hold, enclosures_hold, solutions_hold
 
+from lipcert import definite
 from lipcert.certificates import contraction, enclosure
 from lipcert.certificates.enclosure import Enclosure, EnclosureArithmetic
 
@@ -104,6 +105,7 @@ def test_a_dropped_radius_in_the_contraction_proof_is_noticed(monkeypatch):
 
 
 def test_dropped_rounding_in_the_contraction_proof_is_noticed(monkeypatch):
-    monkeypatch.setattr(contraction, "gamma", lambda k: 0.0)
-    monkeypatch.setattr(contraction, "UNIT", 0.0)
+    for module in (contraction, definite):
+        monkeypatch.setattr(module, "gamma", lambda k: 0.0)
+        monkeypatch.setattr(module, "UNIT", 0.0)
     assert not all(contractions_hold(seed) for seed in TRIALS)

@@ -13,6 +13,7 @@ import pytest
 import scipy.sparse as sp
 from rational import exact, is_positive_definite, rational, rows_of, within
 
+from lipcert import definite
 from lipcert.certificates import block_cholesky, contraction, enclosure, spectral, symbol
 from lipcert.certificates.block_cholesky import BlockSystem, Weights
 from lipcert.certificates.claims import Scaling, holds, scaled, stacked
@@ -137,20 +138,20 @@ def test_the_norm_bound_is_not_below_its_formula(seed):
         a = np.outer(a[0], a[:, 0])
     rows, columns = ([sum(fractions(line)) for line in m] for m in (a, a.T))
     square = min(max(rows) * max(columns), sum(v * v for v in fractions(a)))
-    assert Fraction(contraction.norm_bound(a)) ** 2 >= square
+    assert Fraction(definite.norm_bound(a)) ** 2 >= square
 
 
 def test_the_norm_bound_covers_sums_of_squares_that_lose_as_much_as_they_may(monkeypatch):
     a = np.outer(np.linspace(0.5, 1.0, 60), np.linspace(1.0, 2.0, 50))
     square = sum(v * v for v in fractions(a))
-    monkeypatch.setattr(contraction.np, "einsum", lambda *_: float(square * (1 - model(a.size) + 2 * U)))
-    assert Fraction(contraction.norm_bound(a)) ** 2 >= square
+    monkeypatch.setattr(definite.np, "einsum", lambda *_: float(square * (1 - model(a.size) + 2 * U)))
+    assert Fraction(definite.norm_bound(a)) ** 2 >= square
 
 
 def test_the_norm_bound_covers_underflow():
     tiny = np.full((2, 2), 2.0**-540)
-    assert contraction.norm_bound(tiny) >= 2.0**-539
-    assert Fraction(contraction.norm_bound(np.zeros((3, 3)))) >= 3 * LOST
+    assert definite.norm_bound(tiny) >= 2.0**-539
+    assert Fraction(definite.norm_bound(np.zeros((3, 3)))) >= 3 * LOST
 
 
 @pytest.mark.parametrize("k", range(60))
@@ -163,17 +164,17 @@ def test_the_target_is_rounded_down(k):
 def test_room_for_cholesky(n):
     # Rump's bound for a trace that was added up in floating point; the shift and the diagonal are rounded once each
     for trace in (0.0, 1.0, 0.37 * n, float(n)):
-        assert Fraction(contraction.cholesky_room(n, trace)) >= model(n + 2) / (1 - model(n + 2)) * Fraction(trace) * (
+        assert Fraction(definite.cholesky_room(n, trace)) >= model(n + 2) / (1 - model(n + 2)) * Fraction(trace) * (
             1 + n * U
         )
-        assert Fraction(contraction.cholesky_room(n, trace)) >= 2 * U
+        assert Fraction(definite.cholesky_room(n, trace)) >= 2 * U
 
 
 def test_the_error_of_a_gram_matrix_is_at_least_that_of_the_model():
     rng = np.random.default_rng(0)
     for _ in range(40):
         mid = rng.normal(size=(4, int(rng.integers(1, 300))))
-        bound = Fraction(contraction.norm_bound(np.abs(mid)))
+        bound = Fraction(definite.norm_bound(np.abs(mid)))
         assert Fraction(contraction._gram_error(mid)) >= model(max(mid.shape)) * bound**2
     assert Fraction(contraction._gram_error(np.zeros((1, 5)))) >= 5 * LOST
 
