@@ -113,11 +113,12 @@ class Householder(ActivationRecord):
 class Softmax(ActivationRecord):
     """e^z/Σe^z over a block: its Jacobian diag(p) − ppᵀ is symmetric, kills 1, and has eigenvalues in [0, ½].
 
-    So K = ¼(I − 11ᵀ/k), P = ¼B, Q = Bᵀ.
+    So K = ¼(I − 11ᵀ/k), P = ¼B, Q = Bᵀ. Σ_j |∂p_i/∂z_j| = 2p_i(1 − p_i) ≤ ½.
     """
 
     name = "softmax"
     source = "Gao & Pavel 2017 (arXiv 1704.00805); THEORY.md 2"
+    largest_row = 0.5
 
     def value(self, z: Array, parameters: Parameters) -> Array:
         e = np.exp(z - z.max(axis=1, keepdims=True))
@@ -161,11 +162,13 @@ class Softmax(ActivationRecord):
 class LogSoftmax(ActivationRecord):
     """z − log Σe^z over a block: Δw = Δz − 1·pᵀΔz with p in the simplex, so K = I − 11ᵀ/k, P = −√(1 − 1/k)·1, Q = Bᵀ.
 
-    The range of I − 11ᵀ/k is orthogonal to 1, so the norm of the Jacobian is at most √(1 + k(1 − 1/k)) = √k.
+    The range of I − 11ᵀ/k is orthogonal to 1, so the norm of the Jacobian is at most √(1 + k(1 − 1/k)) = √k, and Σ_j |e_i −
+    p|_j = 2(1 − p_i) ≤ 2.
     """
 
     name = "log_softmax"
     source = "the gradient of log Σe^z lies in the simplex; THEORY.md 2"
+    largest_row = 2.0
 
     def value(self, z: Array, parameters: Parameters) -> Array:
         shifted = z - z.max(axis=1, keepdims=True)

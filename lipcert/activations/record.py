@@ -63,10 +63,13 @@ class ActivationRecord(ABC):
         The key of the table, stable: it is hashed into certificates.
     source
         The paper or the derivation that the normal form comes from.
+    largest_row
+        A power of two that is at least Σ_j |∂φ_i/∂z_j| everywhere, its ℓ∞ constant, where the normal form says less of it.
     """
 
     name: str
     source: str
+    largest_row: float | None = None
 
     def output_size(self, block: int, parameters: Parameters) -> int:
         """Outputs of a block of `block` inputs."""

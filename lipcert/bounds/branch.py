@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lipcert.certificates.certificate import PROGRAMS
 from lipcert.certificates.leaves import Cuts, Leaf, signs_of
 from lipcert.certificates.proof import Proofs
 from lipcert.constraints.interconnection import lower, signed_channels
@@ -254,7 +255,7 @@ def branch(
     >>> tree.certificate.value <= root.value, tree.status.value
     (True, 'optimal')
     """
-    if not root.scalings:
+    if not root.scalings or root.evidence != PROGRAMS:
         raise DoesNotApply("the bound has no multipliers to branch from", advice="leave --branch out")
     if not signed_channels(graph).any():
         raise DoesNotApply(

@@ -15,9 +15,12 @@ from lipcert.bounds.settings import AUTO
 from lipcert.bounds.table import METHODS
 from lipcert.bounds.watch import Proven, Watch
 from lipcert.certificates import Prover
+from lipcert.certificates.claims import LEAST
 from lipcert.certificates.memory import available
+from lipcert.certificates.prover import through_head
 from lipcert.constraints.multipliers import Tie, tie_groups
 from lipcert.errors import DoesNotApply, LipcertError, NotCertified, OutOfTime
+from lipcert.graph.heads import Head, head
 from lipcert.graph.nodes import FixedPoint
 from lipcert.graph.sizes import channels, rows
 from lipcert.norms import Norm
@@ -185,6 +188,8 @@ class Run:
                 break
         if self.claim.region is not None and self.settings.method == AUTO:
             self._by_jacobian()
+        if self.settings.method == AUTO:
+            self._by_head()
         if self.watch.best is not None:
             best = _cut_short(self.watch.best) if late else self.watch.best
             return replace(best, product=product, notes=tuple(self.notes))
@@ -294,6 +299,32 @@ class Run:
                 )
             proposal = Proposal((), "jacobian", "none", Status.CLOSED_FORM, None, None)
             self.watch.keep(Proven(proposal, certificate, certificate.value, self.job(self.settings.form)))
+
+    def _by_head(self) -> None:
+        """In ℓ∞, what goes into a softmax or log-softmax at the end, times its own constant: the smaller one is kept."""
+        found = head(self.graph, self.claim)
+        if found is None or not budget.left():
+            return
+        inner = Run(found.graph, Head.inside(self.claim), self.settings, Watch(), guided=False)
+        try:
+            inside = inner.run()
+        except (DoesNotApply, NotCertified, MemoryError):
+            return
+        value = max(found.factor * inside.value, LEAST)
+        best = self.watch.best
+        if best is not None and best.value <= value:
+            return
+        if best is not None:
+            self.notes.append(
+                f"what goes into the last activation, times its own constant {found.factor:g}, gives less than "
+                f"{best.proposal.method}, {best.value:.10g}"
+            )
+        certificate = inside.certificate
+        if certificate is not None:
+            certificate = through_head(certificate, self.graph, self.claim, found.factor)
+        claimed = None if inside.proposal.claim is None else found.factor * inside.proposal.claim
+        proposal = replace(inside.proposal, cases=(), method="head", guide=None, claim=claimed)
+        self.watch.keep(Proven(proposal, certificate, value, self.job(self.settings.form)))
 
     def tell_proof(self, done: int, total: int) -> None:
         """Say how many cases are proven."""

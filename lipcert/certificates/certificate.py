@@ -34,6 +34,7 @@ FORMAT = "lipcert certificate"
 VERSION = 2
 PROGRAMS = "programs"
 JACOBIAN = "jacobian"
+HEAD = "head"
 MAX_BYTES = 256 * 2**20
 # with no more digits than a float64 has, so that nothing is rounded
 _HEXADECIMAL = re.compile(r"0x[01](\.[0-9a-f]{1,13})?p[+-]?[0-9]{1,4}")
@@ -62,7 +63,8 @@ class Certificate(Shown):
     hints
         On a region, what leads to the same ranges elsewhere.
     evidence
-        What proves it: the semidefinite programs with their scalings, or the entries of the Jacobian, which take none.
+        What proves it: the semidefinite programs with their scalings; the entries of the Jacobian, which take none; or
+        either about what goes into the last activation, whose own ℓ∞ constant is known.
     leaves
         The leaves of a tree over signs of channels, in place of the scalings; empty without branching.
     """
@@ -106,7 +108,7 @@ class Certificate(Shown):
 
     def values(self, outputs: int) -> list[float]:
         """The bound of each of the outputs of the claim."""
-        if self.evidence == JACOBIAN:
+        if self.evidence in (JACOBIAN, HEAD):
             return [self.value] * outputs
         parts = [leaf.scalings for leaf in self.leaves] or [self.scalings]
         values = [max(case) for case in zip(*([scaling.value() for scaling in part] for part in parts), strict=True)]
@@ -282,7 +284,7 @@ class _Reader:
         return region, anchored
 
     def evidence(self, text: str) -> str:
-        if text not in (PROGRAMS, JACOBIAN):
+        if text not in (PROGRAMS, JACOBIAN, HEAD):
             raise self.fail(f"the evidence {text!r} is not known")
         return text
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lipcert.certificates.certificate import JACOBIAN, Certificate
+from lipcert.certificates.certificate import HEAD, JACOBIAN, Certificate
 from lipcert.certificates.claims import LEAST
 from lipcert.certificates.proof import Proofs
 from lipcert.errors import NotCertified
@@ -156,6 +157,14 @@ def jacobian_bound(graph: Graph, claim: Claim, form: str) -> float:
     region = everywhere() if claim.region is None else claim.region
     with np.errstate(over="ignore", invalid="ignore"):
         return max(jacobian(prepared(graph, claim, form), region).norm(claim.norm, claim.output_norm), LEAST)
+
+
+def through_head(inside: Certificate, graph: Graph, claim: Claim, factor: float) -> Certificate:
+    """The certificate for a network from that of what goes into its last activation (`lipcert.graph.heads.head`)."""
+    # a product with a power of two is exact
+    return replace(
+        inside, claim=claim, value=max(factor * inside.value, LEAST), graph=graph.fingerprint.hex(), evidence=HEAD
+    )
 
 
 def prove(graph: Graph, claim: Claim, proposals: Sequence[Multipliers]) -> Certificate:

@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lipcert.certificates.certificate import JACOBIAN, Certificate
+from lipcert.certificates.certificate import HEAD, JACOBIAN, PROGRAMS, Certificate
 from lipcert.certificates.exact import ExactProof
 from lipcert.certificates.leaves import signs_of, uncovered
 from lipcert.certificates.proof import Proofs
 from lipcert.certificates.prover import jacobian_bound
 from lipcert.constraints.interconnection import signed_channels
 from lipcert.errors import CertificateRejected, InvalidRequest, NotCertified
+from lipcert.graph.heads import Head, head
 from lipcert.graph.prepare import FORMS
 from lipcert.graph.selection import Selection
 from lipcert.norms import Norm
@@ -112,6 +113,9 @@ def verify(certificate: Certificate | str | Path, graph: Graph, *, exact: bool =
         claim = replace(c.claim, outputs=outputs)
         if c.evidence == JACOBIAN:
             return _by_jacobian(c, graph, claim, reject)
+        if c.evidence == HEAD:
+            inside, before = _before_head(c, graph, claim, reject)
+            return replace(verify(inside, before, exact=exact), certificate=c)
         prepared = posed(graph, claim, c.form, c.hints).graph
     except InvalidRequest as error:
         raise reject(str(error)) from None
@@ -122,6 +126,25 @@ def verify(certificate: Certificate | str | Path, graph: Graph, *, exact: bool =
             ExactProof(prepared, c.claim) if exact else Proofs(prepared, c.claim), c.scalings, c.value, reject
         )
     return Verdict(c, True, exact)
+
+
+def _before_head(
+    c: Certificate, graph: Graph, claim: Claim, reject: Callable[[str], CertificateRejected]
+) -> tuple[Certificate, Graph]:
+    """What the certificate claims of the numbers that go into the last activation, and the network up to there."""
+    found = head(graph, claim)
+    if found is None:
+        raise reject("the network does not end in an activation with an ℓ∞ constant of its own")
+    if c.leaves:
+        raise reject("it holds leaves, which its evidence does not need")
+    inside = replace(
+        c,
+        claim=Head.inside(claim),
+        value=c.value / found.factor,
+        graph=found.graph.fingerprint.hex(),
+        evidence=PROGRAMS if c.scalings else JACOBIAN,
+    )
+    return inside, found.graph
 
 
 def _require_leaves(c: Certificate, prepared: Graph, reject: Callable[[str], CertificateRejected]) -> None:
