@@ -15,17 +15,11 @@ from lipcert.graph.claim import Claim
 from lipcert.graph.prepare import prepare
 from lipcert.sdp.outcome import SolverOptions, Status
 from lipcert.sdp.problem import compress_inputs, subproblems
-from lipcert.sdp.solvers import get_solver, scaling
-from lipcert.sdp.solvers.scaling import (
-    _Evaluator,
-    _Point,
-    _Progress,
-    _quadratic_sdp,
-    _settle,
-    _start,
-    initial_scaling,
-    solve,
-)
+from lipcert.sdp.solvers import get_solver
+from lipcert.sdp.solvers.bundle import Bundle
+from lipcert.sdp.solvers.davidson import Evaluator, Point
+from lipcert.sdp.solvers.scaling import _Progress, _settle, _start, initial_scaling, solve
+from lipcert.sdp.solvers.small_program import quadratic_sdp
 
 
 def network(seed=0, sizes=(6, 10, 10, 4), layer=nn.relu):
@@ -121,7 +115,7 @@ def test_small_programs_by_either_newton_system(tail):
     c = rng.standard_normal(p + tail)
     i, j = np.triu_indices(size)
     a = np.concatenate([(i == j).astype(float), np.ones(tail)])
-    few, many = (_quadratic_sdp(A, c, a, size) for A in (F, np.vstack([F, np.zeros((30, p + tail))])))
+    few, many = (quadratic_sdp(A, c, a, size) for A in (F, np.vstack([F, np.zeros((30, p + tail))])))
     assert few == pytest.approx(many, rel=1e-6, abs=1e-9)
     W = np.zeros((size, size))
     W[i, j] = W[j, i] = few[:p] / np.where(i == j, 1.0, np.sqrt(2.0))
@@ -137,12 +131,12 @@ def test_small_programs_by_either_newton_system(tail):
 
 @pytest.mark.parametrize("shrink", [0.5, 1e-3])
 def test_a_point_with_too_small_a_rho_gives_way_to_the_one_before(shrink):
-    evaluator = _Evaluator(Operator(network()))
+    evaluator = Evaluator(Operator(network()))
     good = _start(evaluator)
     lam = good.lam * np.where(evaluator.operator.groups.layer == 0, shrink, 1.0)
     run = _Progress(SolverOptions(), 0.0, np.arange(lam.size))
     run.accept(good)
-    run.accept(_Point(lam, 0.5 * good.rho, good.space, True))
+    run.accept(Point(lam, 0.5 * good.rho, good.space, True))
     assert not evaluator.least(lam, good.rho, None, 1e-8).rho <= good.rho
     assert _settle(evaluator, run, None) is run.best
     assert (run.best.lam == good.lam).all()
@@ -223,7 +217,7 @@ def test_initial_scaling_is_feasible():
 
 
 def test_a_stall_has_a_reason(monkeypatch):
-    monkeypatch.setattr(scaling._Bundle, "step", lambda bundle, tau: (np.array([np.nan]), 1.0, np.zeros(1)))
+    monkeypatch.setattr(Bundle, "step", lambda bundle, tau: (np.array([np.nan]), 1.0, np.zeros(1)))
     outcome = solve(Operator(network()), Tie.NEURON, SolverOptions())
     assert outcome.status is Status.STALLED
     assert outcome.message.startswith("no step improves on the best point")

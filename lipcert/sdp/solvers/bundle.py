@@ -1,0 +1,132 @@
+"""The lower model of rho(lam) that the spectral bundle method minimises and improves (docs/theory.md 5b)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+
+from lipcert.sdp.solvers.small_program import quadratic_sdp, smat, svec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lipcert.arrays import Array, IntArray
+    from lipcert.sdp.solvers.davidson import Evaluator, Point, Space
+
+# how many directions of the old subspace are kept: those with more than this share of W, within limits
+_ACTIVE, _FEWEST, _MOST_KEPT = 1e-4, 8, 20
+# the metric gives every variable at least this share of the mean mass
+_FLOOR = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class _Cut:
+    """⟨X, M⟩ ≥ 0 for a fixed X: Σ_g lam_g p_g + rho e + c ≥ 0 over the groups, and the mass of X on them."""
+
+    p: Array
+    e: float
+    c: float
+    mass: Array
+
+
+class Bundle:
+    """The lower model of rho around a centre, for one tie; it goes on from the model of a coarser one."""
+
+    def __init__(self, evaluator: Evaluator, variable: IntArray, centre: Point, before: Bundle | None) -> None:
+        groups = evaluator.operator.groups
+        self.evaluator = evaluator
+        self.variable = variable
+        self.count = int(variable.max(initial=-1)) + 1
+        self.columns = _membership(groups.column, groups.count)
+        self.rows = _membership(groups.row, groups.count)
+        self.tied = _membership(variable, self.count)
+        self.space: Space = centre.space if before is None else before.space
+        self.cut: _Cut | None = None if before is None else before.cut
+        self.mass: Array = np.zeros(0) if before is None else before.mass
+        self.centre = centre
+        self.prepare()
+
+    def parts(self, W: Array) -> tuple[Array, Array]:
+        """For X = U W Uᵀ and every group, what the columns and the rows of B add to ⟨X, dM⟩ relative to lam."""
+        x, b = self.x, self.b
+        return (
+            self.columns(np.einsum("ij,ij->i", x @ W, x)[:, None])[:, 0],
+            self.rows(np.einsum("ij,ij->i", b @ W, b)[:, None])[:, 0],
+        )
+
+    def prepare(self) -> None:
+        """Everything of the model that depends on the centre and the space, but not on the step size."""
+        ev, op = self.evaluator, self.evaluator.operator
+        columns, rows = ev.scales(self.centre.lam, self.centre.rho)
+        self.space = ev.orthonormal(self.space, columns)
+        V, BV = self.space.U / columns, self.space.W * rows
+        k = self.k = V.shape[1]
+        p = k * (k + 1) // 2
+        self.x, self.b = V[: op.channels], BV[: op.rows]
+        self.a = svec(V[op.channels :].T @ V[op.channels :])
+        self.c = svec(np.eye(k) - BV.T @ BV)
+        if not self.mass.size:
+            gained, spent = self.parts(np.eye(k))
+            self.mass = (gained + spent) / float(self.a @ svec(np.eye(k)))
+        mass = self.tied(self.mass[:, None])[:, 0]
+        self.D = mass + _FLOOR * mass.mean()
+        self.F = np.empty((self.count, p + (self.cut is not None)))
+        start = 0
+        for i in range(k):
+            stop = start + k - i
+            part = self.columns(self.x[:, i : i + 1] * self.x[:, i:])
+            part = self.tied(part - self.rows(self.b[:, i : i + 1] * self.b[:, i:]))
+            part[:, 1:] *= np.sqrt(2.0)
+            self.F[:, start:stop] = part
+            start = stop
+        if self.cut is not None:
+            gradient, e = self.centre.lam * self.cut.p, self.centre.rho * self.cut.e
+            self.F[:, p] = self.tied(gradient[:, None])[:, 0] / e
+            self.a = np.append(self.a, 1.0)
+            self.c = np.append(self.c, (self.cut.c + gradient.sum() + e) / e)
+        self.F /= np.sqrt(self.D)[:, None]
+
+    def step(self, tau: float) -> tuple[Array, float, Array]:
+        """δ, the predicted decrease of rho / rho(centre), and the dual variable w."""
+        w = quadratic_sdp(np.sqrt(tau) * self.F, self.c, self.a, self.k)
+        Fw = self.F @ w
+        return tau * Fw / np.sqrt(self.D), float(self.c @ w + tau * Fw @ Fw), w
+
+    def absorb(self, w: Array, fresh: Space) -> None:
+        """Keep the leading part of W, aggregate the rest, and add the new vectors."""
+        p = self.k * (self.k + 1) // 2
+        W = smat(w[:p], self.k)
+        lam, rho = self.centre.lam, self.centre.rho
+        values, vectors = np.linalg.eigh(W)
+        keep = min(max(_FEWEST, int((values > _ACTIVE * values.sum()).sum())), _MOST_KEPT, self.k)
+        rest = vectors[:, :-keep] * np.sqrt(np.maximum(values[:-keep], 0.0))
+        rest = rest @ rest.T
+        gained, spent = self.parts(W)
+        mass = gained + spent
+        gained, spent = self.parts(rest)
+        gradient, dropped = gained - spent, gained + spent
+        e, constant = float(self.a[:p] @ svec(rest)), float(self.c[:p] @ svec(rest))
+        if self.cut is not None:
+            share = w[p] / (rho * self.cut.e)
+            mass += share * rho * self.cut.mass
+            gradient += share * lam * self.cut.p
+            dropped += share * rho * self.cut.mass
+            e += w[p]
+            constant += w[p] * self.c[p]
+        self.mass = 0.5 * (self.mass + mass)
+        if e > 1e-12:
+            # ⟨X, M⟩ at the centre is Σ lam p + rho e + const
+            self.cut = _Cut(gradient / lam, e / rho, constant - gradient.sum() - e, dropped / rho)
+        self.space = self.space.combined(vectors[:, -keep:]).joined(fresh)
+
+
+def _membership(variable: IntArray, count: int) -> Callable[[Array], Array]:
+    """The map that adds up the rows of a variable."""
+    n = variable.size
+    if n == count and (variable == np.arange(n)).all():
+        return lambda x: x
+    matrix = sp.csr_array((np.ones(n), (variable, np.arange(n))), shape=(count, n))
+    return lambda x: np.asarray(matrix @ x)
