@@ -117,7 +117,7 @@ class Softmax(ActivationRecord):
     """
 
     name = "softmax"
-    source = "Gao & Pavel 2017 (arXiv 1704.00805); THEORY.md 2"
+    source = "Gao & Pavel 2017 (arXiv 1704.00805); docs/theory.md 2"
     largest_row = 0.5
 
     def value(self, z: Array, parameters: Parameters) -> Array:
@@ -167,7 +167,7 @@ class LogSoftmax(ActivationRecord):
     """
 
     name = "log_softmax"
-    source = "the gradient of log Σe^z lies in the simplex; THEORY.md 2"
+    source = "the gradient of log Σe^z lies in the simplex; docs/theory.md 2"
     largest_row = 2.0
 
     def value(self, z: Array, parameters: Parameters) -> Array:
@@ -212,7 +212,7 @@ class LogSumExp(ActivationRecord):
     """log Σe^z of a block: Δw = pᵀΔz with p in the simplex, as of a maximum, whose normal form serves."""
 
     name = "log_sum_exp"
-    source = "the gradient of log Σe^z lies in the simplex, as that of a maximum; THEORY.md 2"
+    source = "the gradient of log Σe^z lies in the simplex, as that of a maximum; docs/theory.md 2"
 
     def output_size(self, block: int, parameters: Parameters) -> int:
         return 1

@@ -58,7 +58,7 @@ class Product(ActivationRecord):
     """
 
     name = "product"
-    source = "Δ(xy) = ½(y + y′)Δx + ½(x + x′)Δy; THEORY.md 11"
+    source = "Δ(xy) = ½(y + y′)Δx + ½(x + x′)Δy; docs/theory.md 11"
 
     def output_size(self, block: int, parameters: Parameters) -> int:
         return 1
@@ -113,7 +113,7 @@ class MatrixProduct(ActivationRecord):
     """
 
     name = "matrix_product"
-    source = "Δ(AB) = ΔA·B̄ + Ā·ΔB, ‖ΔA_i(B̄ − B_m)‖ ≤ ‖B_r‖‖ΔA_i‖; THEORY.md 11"
+    source = "Δ(AB) = ΔA·B̄ + Ā·ΔB, ‖ΔA_i(B̄ − B_m)‖ ≤ ‖B_r‖‖ΔA_i‖; docs/theory.md 11"
 
     def output_size(self, block: int, parameters: Parameters) -> int:
         rows, _, columns = self.sizes(block, parameters)
@@ -266,7 +266,7 @@ class RootMeanSquare(_Scaled):
     """z/√(‖z‖²/count + eps): RMS normalisation, and layer normalisation behind its centring."""
 
     name = "rms_norm"
-    source = "J = (I − zzᵀ/(count s²))/s, s² = ‖z‖²/count + eps; THEORY.md 11"
+    source = "J = (I − zzᵀ/(count s²))/s, s² = ‖z‖²/count + eps; docs/theory.md 11"
 
     def _least(self, block: int, parameters: Parameters, on: Interval | None) -> Array:
         eps, count = parameters["eps"], parameters["count"]
@@ -326,7 +326,7 @@ class UnitVector(_Scaled):
     """z/max(‖z‖, floor): ℓ2 normalisation."""
 
     name = "unit_vector"
-    source = "J = (I − zzᵀ/‖z‖²)/‖z‖ beyond the floor and I/floor within; THEORY.md 11"
+    source = "J = (I − zzᵀ/‖z‖²)/‖z‖ beyond the floor and I/floor within; docs/theory.md 11"
 
     def _least(self, block: int, parameters: Parameters, on: Interval | None) -> Array:
         floor = parameters["floor"]

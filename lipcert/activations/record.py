@@ -24,7 +24,7 @@ Parameters = Mapping[str, "Array"]
 
 @dataclass(frozen=True)
 class NormalForm:
-    """Δw = K Δz + P Δv with ‖Δv_g‖ ≤ ‖(Q Δz)_g‖ for each multiplier group g of a block (THEORY.md 2, (N)).
+    """Δw = K Δz + P Δv with ‖Δv_g‖ ≤ ‖(Q Δz)_g‖ for each multiplier group g of a block (docs/theory.md 2, (N)).
 
     Attributes
     ----------

@@ -80,7 +80,7 @@ class Sort(ActivationRecord):
     """
 
     name = "sort"
-    source = "Pauli et al., ICLR 2024, arXiv 2401.14033; THEORY.md 2"
+    source = "Pauli et al., ICLR 2024, arXiv 2401.14033; docs/theory.md 2"
 
     def value(self, z: Array, parameters: Parameters) -> Array:
         return np.sort(z, axis=1)
@@ -148,7 +148,7 @@ class Maximum(ActivationRecord):
     """
 
     name = "maximum"
-    source = "THEORY.md 2: the gradient of a maximum lies in the simplex"
+    source = "docs/theory.md 2: the gradient of a maximum lies in the simplex"
 
     def output_size(self, block: int, parameters: Parameters) -> int:
         return 1

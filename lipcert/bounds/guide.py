@@ -1,4 +1,4 @@
-"""Where the semidefinite program sees the largest amplification: starts for the lower bound (THEORY.md 7).
+"""Where the semidefinite program sees the largest amplification: starts for the lower bound (docs/theory.md 7).
 
 The Gram matrix X of (C) is that of a worst-case increment u = [v; x]. Its leading eigenvectors, and Gaussian samples with
 covariance X rounded to signs (Goemans & Williamson 1995), say in which direction the input should change and how far each

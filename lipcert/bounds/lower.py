@@ -1,4 +1,4 @@
-"""Lower bounds with a witness (THEORY.md 7): what the search found, proven."""
+"""Lower bounds with a witness (docs/theory.md 7): what the search found, proven."""
 
 from __future__ import annotations
 

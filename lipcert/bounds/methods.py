@@ -99,7 +99,7 @@ class Proposal:
     Attributes
     ----------
     cases
-        One a subproblem of THEORY.md 4, in its order.
+        One a subproblem of docs/theory.md 4, in its order.
     method, solver
         What made them.
     status, gap, iterations
@@ -346,7 +346,7 @@ RECORDS = (
         Method(
             tie.value,
             f"the normal form with one multiplier a {tie.value}",
-            "THEORY.md 2 and 3",
+            "docs/theory.md 2 and 3",
             partial(solve_tied, tie=tie),
         )
         for tie in (Tie.LAYER, Tie.CHANNEL, Tie.NEURON)

@@ -1,4 +1,4 @@
-"""The norm product: what every other method must beat (THEORY.md 2, last paragraph).
+"""The norm product: what every other method must beat (docs/theory.md 2, last paragraph).
 
 Chain: product of operator norms. Residual: sum over the branches. Concatenation: root of the sum of squares. Activation:
 its Lipschitz constant. There is none for implicit layers.

@@ -1,4 +1,4 @@
-"""The proof of a lower bound at its witness (THEORY.md 7): a point x and a direction d with the ratio ‖f'(x; d)‖/‖d‖.
+"""The proof of a lower bound at its witness (docs/theory.md 7): a point x and a direction d with the ratio ‖f'(x; d)‖/‖d‖.
 
 The one-sided directional derivative is a limit of difference quotients, so its ratio is at most the Lipschitz constant.
 It is evaluated in ball arithmetic at the exact float64 point and direction, and the lower end is reported. For

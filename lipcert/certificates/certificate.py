@@ -55,7 +55,7 @@ class Certificate(Shown):
     graph
         SHA-256 of the network (hexadecimal), before selection and preparation.
     scalings
-        One a semidefinite program of THEORY.md 4.
+        One a semidefinite program of docs/theory.md 4.
     idealisations
         Where the network differs from the file it was read from.
     tool

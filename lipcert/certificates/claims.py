@@ -2,10 +2,10 @@
 
 A scaling is a set of positive numbers: d_g a multiplier group, m_p an input part, n_i an output. If
 
-    B = diag(d_in, 1/n) [R; Y] diag(1/d_out, 1/m),      ‖B‖₂ < 1                                  (THEORY.md 5b)
+    B = diag(d_in, 1/n) [R; Y] diag(1/d_out, 1/m),      ‖B‖₂ < 1                                  (docs/theory.md 5b)
 
-then Σ_g d_g²(‖(QΔz)_g‖² − ‖Δv_g‖²) ≥ 0 gives Σ_i (Δy_i/n_i)² ≤ Σ_p m_p²‖Δx_p‖², and with it the bound of THEORY.md 4. The
-scalings are exact by definition: lam_g = d_g², mu_p = m_p², nu_i = n_i².
+then Σ_g d_g²(‖(QΔz)_g‖² − ‖Δv_g‖²) ≥ 0 gives Σ_i (Δy_i/n_i)² ≤ Σ_p m_p²‖Δx_p‖², and with it the bound of docs/theory.md 4.
+The scalings are exact by definition: lam_g = d_g², mu_p = m_p², nu_i = n_i².
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Proof that a matrix has norm below one, by a floating-point Cholesky factorisation (THEORY.md 6, docs/proof.md).
+"""Proof that a matrix has norm below one, by a floating-point Cholesky factorisation (docs/theory.md 6, docs/proof.md).
 
 ‖B‖₂ < 1 for every B in an enclosure (B̂, Δ) follows from τ²I − B̂B̂ᵀ ≻ 0 with τ = 1 − δ, δ ≥ ‖Δ‖₂; B̂ᵀB̂ would do as well, and
 the smaller one is taken. The Gram matrix is computed as Ĝ with ‖Ĝ − B̂B̂ᵀ‖₂ ≤ γ_k ‖ |B̂| ‖₂² for k columns. After Rump (BIT

@@ -1,4 +1,4 @@
-"""Midpoint–radius matrices and the arithmetic that `lower` runs on to enclose R and Y (THEORY.md 6, step 1).
+"""Midpoint–radius matrices and the arithmetic that `lower` runs on to enclose R and Y (docs/theory.md 6, step 1).
 
 Every operation computes the midpoint in floating point and a radius that covers the radii of its operands, those of the
 constants, and the rounding of the midpoint: |fl(A B) − A B| ≤ γ_k |A||B|, γ_k = k u/(1 − k u), u = 2⁻⁵³, for any order

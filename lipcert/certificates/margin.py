@@ -1,4 +1,4 @@
-"""Proof of a lower bound of one output on a region, from multipliers of the lifted program (THEORY.md 10).
+"""Proof of a lower bound of one output on a region, from multipliers of the lifted program (docs/theory.md 10).
 
 With forms q = Q u, y = Y u of u = [v; 1; x − c] and multipliers theta, nonnegative where the constraint is an inequality,
 

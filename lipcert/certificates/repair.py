@@ -11,7 +11,7 @@ Three steps, none of which is trusted; `holds` decides.
 2. Solvers return points on the wrong side of the cone, where B_v itself has norm one or more. Multiplying d by e^(tk) for
    the k-th layer from the end multiplies the blocks of B below the diagonal by e^(−t) or less: log ‖B‖ is convex in t and
    goes to −∞, so it decreases, and some t > 0 restores the cone of a feedforward network. The least value is convex in t.
-3. Inside an implicit layer d follows the gradient of log ‖B_v‖ (THEORY.md 5b) into the cone.
+3. Inside an implicit layer d follows the gradient of log ‖B_v‖ (docs/theory.md 5b) into the cone.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a sparse proof is about: the outputs of the activations kept as unknowns beside the inputs, no signal eliminated.
 
-Of a block of an activation with Δw = K Δz + P Δv, ‖Δv‖ ≤ ‖Q Δz‖ (THEORY.md 2), any matrix H gives what holds on every
+Of a block of an activation with Δw = K Δz + P Δv, ‖Δv‖ ≤ ‖Q Δz‖ (docs/theory.md 2), any matrix H gives what holds on every
 trajectory,
 
     ‖H(Δw − K Δz)‖² ≤ c²‖Q Δz‖²,   c ≥ ‖H P‖,

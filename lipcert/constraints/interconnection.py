@@ -1,4 +1,4 @@
-"""Lowering: a graph as Q z = R u, y = Y u with u = [v; x] (THEORY.md 1 and 2, (R)).
+"""Lowering: a graph as Q z = R u, y = Y u with u = [v; x] (docs/theory.md 1 and 2, (R)).
 
 `lower` runs once through the graph and carries, for every node, its increment as a matrix T acting on the columns seen
 so far. It is written over an `Arithmetic`, so that plain floating point and rigorous enclosures take the same path.

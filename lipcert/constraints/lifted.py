@@ -1,4 +1,4 @@
-"""Quadratic constraints of a network in absolute coordinates: the lifted program (THEORY.md 10).
+"""Quadratic constraints of a network in absolute coordinates: the lifted program (docs/theory.md 10).
 
 u = [1; v; x − c] for all channels v = |q| of a network whose undecided activations are moduli of one number (ReLU, |·|,
 MaxMin, max and whatever `simplify` writes with them), q = Q u. On a region where l ≤ q ≤ h each channel satisfies

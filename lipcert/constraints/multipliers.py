@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Multipliers:
-    """A proposal for one semidefinite program of THEORY.md 4, ties expanded.
+    """A proposal for one semidefinite program of docs/theory.md 4, ties expanded.
 
     Attributes
     ----------

@@ -1,7 +1,7 @@
 """[R; Y] without its matrix: one sweep forward through the network for a product, one backward for its adjoint.
 
 The sweep runs u = [v; x] through the graph with every activation replaced by Δw = K Δz + P Δv and reads off the rows
-Q Δz (THEORY.md 2 and 5b). Rows, columns and groups are those of `lipcert.constraints.interconnection.lower`; constants
+Q Δz (docs/theory.md 2 and 5b). Rows, columns and groups are those of `lipcert.constraints.interconnection.lower`; constants
 are taken at their midpoints.
 """
 

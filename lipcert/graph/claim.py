@@ -1,4 +1,4 @@
-"""What a bound is about: a claim, and the semidefinite programs that it takes (THEORY.md 4).
+"""What a bound is about: a claim, and the semidefinite programs that it takes (docs/theory.md 4).
 
     ‖C (f(x) − f(x′))‖ ≤ L ‖x − x′‖   for all x, x′,
 

@@ -1,4 +1,4 @@
-"""Sorting networks and tournaments: GroupSort and maxima over groups as pairs (THEORY.md 2).
+"""Sorting networks and tournaments: GroupSort and maxima over groups as pairs (docs/theory.md 2).
 
 A network of comparators computes the same function, and its constraints, one multiplier a comparator, are never looser
 than the block's: equal multipliers telescope to the block's constraint.

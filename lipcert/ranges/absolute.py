@@ -4,7 +4,7 @@ Between kinks k₁ < … < k_m with slopes s₀, …, s_m a piecewise linear fun
 
     φ(z) = ½(s₀ + s_m) z + c + Σ_j ½(s_j − s_(j−1)) |z − k_j|,
 
-so a region that decides the sign of z − k_j makes that modulus linear. What is left are the channels of THEORY.md 10.
+so a region that decides the sign of z − k_j makes that modulus linear. What is left are the channels of docs/theory.md 10.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The semidefinite program of every norm, tie and method: one object (THEORY.md 3 and 4).
+"""The semidefinite program of every norm, tie and method: one object (docs/theory.md 3 and 4).
 
     minimise  cost · y
     subject to  Z(y) = Diag(y[column]) − Rᵀ Diag(y[row]) R − Yᵀ W Y ⪰ 0,   y ≥ 0                    (C)
@@ -231,7 +231,7 @@ def balanced(system: Interconnection[Array]) -> tuple[Interconnection[Array], Ba
 def compress_inputs(problem: Problem) -> Problem:
     """The same problem on the row space of the input columns, for one input part (ℓ2 only); its optimum is the same.
 
-    An orthonormal basis V of the rows of [R; Y] restricted to the inputs replaces x by Vᵀ x (THEORY.md 4).
+    An orthonormal basis V of the rows of [R; Y] restricted to the inputs replaces x by Vᵀ x (docs/theory.md 4).
     """
     channels = problem.channels
     stacked = _input_columns(problem)

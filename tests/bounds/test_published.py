@@ -154,7 +154,7 @@ def test_linf_to_one_output_of_the_paper(shared_data):
 def test_order_of_the_methods_on_maxmin(seed):
     graph = maxmin_network(seed)
     ours, nsr, full = (upper(graph, m) for m in ("neuron", "lipsdp-nsr", "lipsdp-nsr-full"))
-    # (C) is the infimum with P and S free (THEORY.md 3); P = S = 0 is worse
+    # (C) is the infimum with P and S free (docs/theory.md 3); P = S = 0 is worse
     assert ours <= full * (1 + 1e-6)
     assert full == pytest.approx(ours, rel=1e-3)
     assert ours < nsr * (1 - 1e-6)

@@ -1,4 +1,4 @@
-"""The native solver: a primal–dual interior-point method made for (C) (THEORY.md 5).
+"""The native solver: a primal–dual interior-point method made for (C) (docs/theory.md 5).
 
 It works on the transposed form A(theta) ⪰ 0 of (C) (see `transposed`). The optimality conditions are A ⪰ 0, X ⪰ 0,
 X A = tau I and ∇objective = F*(X), where F_i = ∂A/∂theta_i. The direction is HKM (Helmberg, Rendl, Vanderbei, Wolkowicz
@@ -70,7 +70,7 @@ def solve(problem: Problem, options: SolverOptions) -> Outcome:
 
     Notes
     -----
-    THEORY.md 5; Helmberg, Rendl, Vanderbei, Wolkowicz, SIAM J. Optim. 6 (1996); Mehrotra, SIAM J. Optim. 2 (1992).
+    docs/theory.md 5; Helmberg, Rendl, Vanderbei, Wolkowicz, SIAM J. Optim. 6 (1996); Mehrotra, SIAM J. Optim. 2 (1992).
 
     Examples
     --------
@@ -191,7 +191,7 @@ class Search:
         self.X: Array | None = None
         self.theta = theta
         self.reason = ""
-        # the proof loses about u·rows·columns (THEORY.md 6): a smaller gap would not be seen in the proven bound
+        # the proof loses about u·rows·columns (docs/theory.md 6): a smaller gap would not be seen in the proven bound
         self.enough = max(options.tolerance, 0.5 * np.finfo(float).eps * form.W.size)
 
     def run(self) -> Status:

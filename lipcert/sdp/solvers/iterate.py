@@ -1,4 +1,4 @@
-"""The matrices of an interior-point iteration: their structure, an iterate, and the Schur complement (THEORY.md 5).
+"""The matrices of an interior-point iteration: their structure, an iterate, and the Schur complement (docs/theory.md 5).
 
 W is block lower triangular: a channel only reaches the layers behind it. Products run over blocks of columns, each from
 its first row that is not zero, or over blocks of rows, each up to its last column that is not zero.
@@ -209,7 +209,7 @@ class Iterate:
 
 
 def schur_complement(iterate: Iterate, X: Array, XB: Array, out: Array) -> None:
-    """O_ij = ⟨F_i, X F_j S⟩ by Hadamard products and sums over groups (THEORY.md 5)."""
+    """O_ij = ⟨F_i, X F_j S⟩ by Hadamard products and sums over groups (docs/theory.md 5)."""
     structure, B, SB, S = iterate.structure, iterate.B, iterate.SB, iterate.S
     rows, columns = structure.rows, structure.columns
     out.fill(0.0)

@@ -1,4 +1,4 @@
-"""A primal–dual interior-point method for quadratic constraints that are products of affine forms (THEORY.md 10).
+"""A primal–dual interior-point method for quadratic constraints that are products of affine forms (docs/theory.md 10).
 
     maximise gamma   subject to   S = C − gamma e₀e₀ᵀ − Σ_k theta_k A_k ⪰ 0,   theta_k ≥ 0 but for the free ones
 

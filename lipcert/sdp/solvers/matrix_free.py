@@ -18,7 +18,7 @@ slowly."""
 
 
 def solve(problem: OperatorProblem, options: SolverOptions) -> Outcome:
-    """Minimise rho over (C) by products with the network alone (THEORY.md 5b).
+    """Minimise rho over (C) by products with the network alone (docs/theory.md 5b).
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The linear system of an interior-point step, and how much of the objective's concavity it bears (THEORY.md 5)."""
+"""The linear system of an interior-point step, and how much of the objective's concavity it bears (docs/theory.md 5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""(C) in its transposed form, without what reaches no output, and the way back (THEORY.md 5).
+"""(C) in its transposed form, without what reaches no output, and the way back (docs/theory.md 5).
 
 With W = [R; Y] and theta = 1/y for the multipliers lam and mu, (C) says the same as its Schur complement
 
@@ -167,7 +167,7 @@ def reduced(problem: Problem) -> tuple[TransposedForm, Restoration]:
 
 
 def _compressed(x: Array) -> Array:
-    """C with C Cᵀ = x xᵀ and as few columns as the rank: all that an ℓ2 input leaves (THEORY.md 4, input compression).
+    """C with C Cᵀ = x xᵀ and as few columns as the rank: all that an ℓ2 input leaves (docs/theory.md 4, input compression).
 
     Pivoted Cholesky with rows scaled to unit length drops what is below rounding in A.
     """
