@@ -23,7 +23,7 @@ import click
 from common import mlp, network
 
 import lipcert
-from lipcert.bounds.published import feedforward, refuses_chain
+from lipcert.bounds.published.chain import feedforward, refuses_chain
 from lipcert.constraints.interconnection import lower
 from lipcert.errors import DoesNotApply, LipcertError, MissingExtra
 from lipcert.graph.claim import Claim

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lipcert.bounds.api import bound
 from lipcert.bounds.methods import Job, Prepared
-from lipcert.bounds.published import free_multipliers
+from lipcert.bounds.published.nsr import free_multipliers
 from lipcert.bounds.table import METHODS
 from lipcert.certificates import verify
 from lipcert.constraints.quadratic import group_sort_constraint
