@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from lipcert.bounds.decide import decide
     from lipcert.bounds.jacobian import Jacobian, jacobian
     from lipcert.bounds.lower import LowerBound, lower_bound
-    from lipcert.bounds.robustness import Robustness, robustness
+    from lipcert.bounds.radii import Robustness
+    from lipcert.bounds.robustness import robustness
     from lipcert.bounds.types import Bound
     from lipcert.certificates.certificate import Certificate
     from lipcert.certificates.verify import Verdict, verify
@@ -51,7 +52,7 @@ _HOME = {
     "decide": "bounds.decide",
     "Comparison": "bounds.compare",
     "robustness": "bounds.robustness",
-    "Robustness": "bounds.robustness",
+    "Robustness": "bounds.radii",
     "jacobian": "bounds.jacobian",
     "Jacobian": "bounds.jacobian",
     "lower_bound": "bounds.lower",

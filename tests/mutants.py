@@ -498,7 +498,7 @@ TABLE: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
         ),
         "bounds/test_rounded.py::test_margins_are_rounded_down": (("np.nextafter(low, -np.inf) if", "low if"),),
     },
-    "bounds/robustness.py": {
+    "bounds/margins.py": {
         "bounds/test_rounded.py::test_the_root_of_two_is_rounded_up": (
             ("_SQRT2 = 1.4142135623730951", "_SQRT2 = 1.414213562373095"),
         ),
@@ -569,7 +569,7 @@ EXEMPT: dict[str, dict[str, str]] = {
         "        if self.rad is not None:": "what it guards is in the table",
         "return cholesky_room(n, float(n))": "`loss` is a guess of the room, on which no proof rests",
     },
-    "bounds/robustness.py": {
+    "bounds/margins.py": {
         "joint = float(np.nextafter(_SQRT2 * joint, np.inf))": "as in `_upper`, which is in the table"
     },
     "activations/record.py": {

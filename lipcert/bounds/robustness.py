@@ -8,263 +8,34 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import Counter
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lipcert.bounds.api import Question, answer, read_model
+from lipcert.bounds.api import read_model
 from lipcert.bounds.attack import Attack
-from lipcert.bounds.axes import axes
+from lipcert.bounds.margins import MARGINS, MarginSearch, proven_margins
 from lipcert.bounds.nearby import Local
-from lipcert.bounds.refine import CERTIFIED, OPEN, REFUTED, WRONG, Found, Refinement, Stream
+from lipcert.bounds.radii import Robustness
+from lipcert.bounds.refine import Found, Refinement, Stream
 from lipcert.bounds.settings import Settings
-from lipcert.bounds.watch import within
-from lipcert.certificates.classes import ClassCertificate, Sample, SharedBound
-from lipcert.certificates.values import margins_at
-from lipcert.errors import InvalidRequest, NotCertified
-from lipcert.figures import downward
+from lipcert.certificates.classes import ClassCertificate, Sample
+from lipcert.errors import InvalidRequest
 from lipcert.graph.heads import without_head
-from lipcert.graph.nodes import Graph
 from lipcert.graph.normalised import normalised
-from lipcert.graph.prepare import prepare
-from lipcert.graph.selection import Selection
-from lipcert.graph.sizes import channels
 from lipcert.norms import Norm
 from lipcert.regions import Box
 from lipcert.samples import whole_labels
 from lipcert.sdp.outcome import Progress, Status
-from lipcert.sdp.solvers import DENSE_LIMIT
-from lipcert.shown import Shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import ArrayLike
 
     from lipcert.arrays import Array, BoolArray, IntArray
-    from lipcert.bounds.types import Bound
-
-MARGINS = ("auto", "pairs", "joint")
-
-_SQRT2 = 1.4142135623730951
-"""√2, rounded up."""
-
-
-@dataclass(frozen=True)
-class MarginBound:
-    """A proven Lipschitz bound of one margin.
-
-    Attributes
-    ----------
-    output
-        '3-5' for the margin y₃ − y₅ (and y₅ − y₃), '0' for a single output.
-    upper
-        The bound.
-    source
-        'pair' where it was bounded on its own, 'joint' where it is √2 times the bound of all outputs together.
-    """
-
-    output: str
-    upper: float
-    source: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """The entry of the JSON list `margins`."""
-        return {"output": self.output, "upper": self.upper, "source": self.source}
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Robustness(Shown):
-    """Certified radii: within `radii[i]` of sample i, in the norm `norm`, the class of the network does not change.
-
-    Attributes
-    ----------
-    norm
-        The norm of the radii; their unit is that of the network's input.
-    predictions
-        (samples,) the class of each sample: the largest output, or for one output whether it is positive.
-    labels
-        (samples,) the true classes, or None.
-    radii
-        (samples,) proven and rounded down. Zero where the class is not the label, or where two outputs are too close to
-        tell; infinite where the network cannot change its class at all.
-    runners_up
-        (samples,) the class that limits the radius.
-    gaps
-        (samples,) the proven margin over that class, rounded down; zero where there is none.
-    margins
-        The Lipschitz bounds that the radii rest on.
-    bounds
-        The results behind them, with their certificates.
-    inputs, outputs
-        Sizes of the network.
-    head
-        The final activation that was left out, such as 'softmax', or ''.
-    status
-        How the search for the bounds ended.
-    seconds
-        Wall-clock time.
-    idealisations
-        Where the function that the radii are about differs from the file.
-    model, sha256
-        The file and its hash, where there is one.
-    at
-        The radius that was decided, or None.
-    found
-        For each sample what its radius rests on, and a counterexample where one was found.
-    certificate
-        The proofs of all radii in one object, for `lipcert verify`.
-    """
-
-    norm: Norm
-    predictions: IntArray
-    labels: IntArray | None
-    radii: Array
-    runners_up: IntArray
-    gaps: Array
-    margins: tuple[MarginBound, ...]
-    bounds: tuple[Bound, ...]
-    inputs: int
-    outputs: int
-    head: str
-    status: Status
-    seconds: float
-    idealisations: tuple[str, ...] = ()
-    model: str = ""
-    sha256: str = ""
-    data: str = ""
-    at: float | None = None
-    found: tuple[Found, ...] = ()
-    certificate: ClassCertificate | None = None
-
-    @property
-    def statuses(self) -> tuple[str, ...]:
-        """Of each sample 'certified', 'refuted', 'open' or 'misclassified', at the radius `at` where there is one."""
-        wrong = np.zeros(self.radii.size, dtype=bool) if self.labels is None else self.predictions != self.labels
-        return tuple(WRONG if bad else item.status(self.at) for bad, item in zip(wrong, self.found, strict=True))
-
-    @property
-    def distances(self) -> Array:
-        """(samples,) the distances of proven counterexamples, rounded up; infinite where there is none."""
-        return np.array([item.distance for item in self.found])
-
-    def facts(self) -> list[tuple[str, str]]:
-        """What a prompt and a notebook show."""
-        samples = self.radii.size
-        rows = [("samples", f"{samples:,}")]
-        if self.labels is not None:
-            right = int((self.predictions == self.labels).sum())
-            rows.append(("accuracy", f"{100.0 * right / max(samples, 1):.1f} %   {right:,} of {samples:,}"))
-        rows.append(("median radius", f"{downward(self.median)}   {self.norm.symbol}, proven"))
-        rows.append(("largest radius", downward(float(self.radii.max()))))
-        rows.append(("margins", f"{len(self.margins)} bounded, {self.status.value.replace('_', ' ')}"))
-        if self.model:
-            rows.append(("model", self.model))
-        return rows
-
-    @property
-    def accuracy(self) -> float | None:
-        """The part of the samples whose class is the label, or None without labels."""
-        return None if self.labels is None else float(np.mean(self.predictions == self.labels))
-
-    @property
-    def median(self) -> float:
-        """The median radius, misclassified samples included; the lower one of two middle values."""
-        return float(np.sort(self.radii)[(self.radii.size - 1) // 2])
-
-    def certified_accuracy(self, radius: float) -> float:
-        """The part of the samples whose class is the label for every change of norm at most `radius`.
-
-        Without labels: whose class cannot change.
-
-        Examples
-        --------
-        >>> from lipcert.graph import build as nn
-        >>> result = robustness(nn.sequential(nn.linear([[1.0], [-1.0]])), [[0.5], [2.0]], [0, 0])
-        >>> [result.certified_accuracy(r) for r in (0.1, 1.0, 3.0)]
-        [1.0, 0.5, 0.0]
-        """
-        return float(np.mean((self.radii > 0) & (self.radii >= radius)))
-
-    def curve(self) -> tuple[Array, Array]:
-        """Radii, ascending from 0, and the certified accuracy at each: it is constant up to the next."""
-        radii = np.unique(np.concatenate([[0.0], self.radii[np.isfinite(self.radii)]]))
-        return radii, np.array([self.certified_accuracy(r) for r in radii])
-
-    def to_dict(self) -> dict[str, Any]:
-        """The object that `lipcert robustness --json` prints."""
-        labels: Sequence[int | None] = [None] * self.radii.size if self.labels is None else self.labels.tolist()
-        columns = (self.predictions.tolist(), self.radii.tolist(), self.runners_up.tolist(), self.gaps.tolist())
-        return {
-            "model": self.model,
-            "sha256": self.sha256,
-            "data": self.data,
-            "inputs": self.inputs,
-            "outputs": self.outputs,
-            "norm": str(self.norm),
-            "samples": int(self.radii.size),
-            "accuracy": self.accuracy,
-            "median_radius": self.median,
-            "at": self.at,
-            "statuses": {name: self.statuses.count(name) for name in (CERTIFIED, REFUTED, OPEN, WRONG)},
-            "verified": True,
-            "head": self.head or None,
-            "status": self.status.value,
-            "seconds": round(self.seconds, 3),
-            "idealisations": list(self.idealisations),
-            "margins": [item.to_dict() for item in self.margins],
-            "each": [
-                {
-                    "sample": i,
-                    "label": label,
-                    "prediction": c,
-                    "radius": r,
-                    "runner_up": j,
-                    "margin": m,
-                    "status": status,
-                    "source": item.source,
-                    "counterexample_at": item.distance if np.isfinite(item.distance) else None,
-                }
-                for i, (label, c, r, j, m, status, item) in enumerate(
-                    zip(labels, *columns, self.statuses, self.found, strict=True)
-                )
-            ],
-        }
-
-    def plot(self, ax: Any = None) -> Any:
-        """The certified accuracy over the radius.
-
-        Parameters
-        ----------
-        ax
-            A matplotlib Axes, or None for a new one.
-
-        Returns
-        -------
-        matplotlib.axes.Axes
-
-        Raises
-        ------
-        MissingExtra
-            If matplotlib is not installed.
-        """
-        ax = axes(ax)
-        radii, accuracy = self.curve()
-        # the accuracy at a radius holds back to the radius before it
-        ax.step(np.append(radii, radii[-1]), 100.0 * np.append(accuracy, np.isinf(self.radii).mean()), where="pre")
-        what = "certified samples" if self.labels is None else "certified accuracy"
-        ax.set(
-            xlabel=f"{self.norm.symbol} radius, in units of the network's input", ylabel=f"{what} (%)", ylim=(0, 102)
-        )
-        ax.set_xlim(left=0.0)
-        return ax
-
-    def named(self, model: str, sha256: str, data: str) -> Robustness:
-        """The same result with the names of the files."""
-        return replace(self, model=model, sha256=sha256, data=data)
+    from lipcert.graph.nodes import Graph
 
 
 def robustness(
@@ -373,7 +144,7 @@ def robustness(
             "a sample lies outside the domain", advice="give the samples and the domain in the same units"
         )
     end = None if time_limit is None else started + time_limit
-    search = _Search(logits, predictions[right], gaps[right], p, settings, end, progress)
+    search = MarginSearch(logits, predictions[right], gaps[right], p, settings, end, progress)
     search.run(margins)
     nearby = at is not None if local is None else local
     refinement = Refinement(
@@ -432,7 +203,7 @@ def _domain(domain: Box | tuple[float, float] | None, at: float | None, inputs: 
 
 
 def _refined(
-    search: _Search,
+    search: MarginSearch,
     refinement: Refinement,
     points: Array,
     right: BoolArray,
@@ -458,7 +229,7 @@ def _refined(
     return found, True
 
 
-def _rivals(search: _Search, predictions: IntArray, gaps: Array, right: BoolArray) -> tuple[IntArray, Array]:
+def _rivals(search: MarginSearch, predictions: IntArray, gaps: Array, right: BoolArray) -> tuple[IntArray, Array]:
     """The class that limits each radius by the global bounds, and the margin over it."""
     rivals = np.zeros(len(predictions), dtype=np.int64)
     room = np.zeros(len(predictions))
@@ -480,195 +251,6 @@ def _samples(points: Array, predictions: IntArray, found: list[Found], certified
         elif min(item.radius, shared) > 0.0:
             samples.append(Sample(x, c, min(item.radius, shared)))
     return tuple(samples)
-
-
-def proven_margins(
-    graph: Graph, points: Array, progress: Callable[[Progress], None] | None = None
-) -> tuple[IntArray, Array]:
-    """The class of each point and lower bounds of its margins, in ball arithmetic at the exact float64 points.
-
-    Parameters
-    ----------
-    graph
-        A classifier without a head.
-    points
-        (samples, inputs).
-    progress
-        Called now and then.
-
-    Returns
-    -------
-    predictions, margins
-        (samples,) and (samples, classes): y_c − y_j, rounded down, infinite for j = c; at most 0 where the order of c and j
-        could not be proven.
-    """
-    started = time.perf_counter()
-
-    def tell(done: int, total: int) -> None:
-        if progress is not None:
-            progress(Progress("evaluating samples", done, seconds=time.perf_counter() - started, total=total))
-
-    return margins_at(graph, points, tell)
-
-
-class _Search:
-    """Lipschitz bounds for the margins that decide radii."""
-
-    def __init__(
-        self,
-        graph: Graph,
-        predictions: IntArray,
-        gaps: Array,
-        norm: Norm,
-        settings: Settings,
-        end: float | None,
-        progress: Callable[[Progress], None] | None,
-    ) -> None:
-        self.graph, self.predictions, self.gaps = graph, predictions, gaps
-        self.norm, self.settings, self.end, self.progress = norm, settings, end, progress
-        self.classes = gaps.shape[1]
-        self.joint = np.inf
-        self.effort = 0.0
-        self.own: dict[str, float] = {}
-        self.tried: set[str] = set()
-        self.results: list[Bound] = []
-        self.shared: list[SharedBound] = []
-        self.status = Status.OPTIMAL
-
-    def run(self, margins: str) -> None:
-        """Find the bounds; the status says where it ended early."""
-        if not self.predictions.size:
-            return
-        small = channels(prepare(self.graph)) + self.graph.output_size <= DENSE_LIMIT
-        if margins != "pairs" and self.graph.output_size > 1:
-            self._bound_all(needed=margins == "joint" or not small)
-        if margins == "joint" or (margins == "auto" and not small and np.isfinite(self.joint)):
-            return
-        while not self._over():
-            wanted = self._deciding()
-            if not wanted:
-                return
-            # one alone runs without matrices; under a time limit no more than there seems to be time for
-            seconds = self._seconds()
-            room = len(wanted) if seconds is None or not self.effort else max(1, int(seconds / self.effort))
-            self._bound_each(wanted[: room if small else 1])
-
-    def ratios(self) -> Array:
-        """(samples, classes): lower bounds of margin / bound, rounded down; infinite for the class itself."""
-        return self._ratios(self.predictions, self.gaps, self._upper)
-
-    def certified(self, predictions: IntArray, gaps: Array) -> Array:
-        """(samples,) the radii that the shared certificates alone prove."""
-        own: dict[str, float] = {}
-        for item in self.shared:
-            labels = item.certificate.outputs or item.outputs or ("",)
-            chosen = item.certificate.outputs
-            values = item.certificate.values(len(labels)) if chosen else [item.certificate.value]
-            for label, value in zip(labels, values, strict=True):
-                own[label] = min(value, own.get(label, np.inf))
-        joint = own.get("", np.inf)
-        if self.graph.output_size > 1:
-            joint = float(np.nextafter(_SQRT2 * joint, np.inf))
-        ratios = self._ratios(predictions, gaps, lambda label: min(own.get(label, np.inf), joint))
-        return np.asarray(ratios.min(axis=1)) if len(ratios) else np.zeros(0)
-
-    def _ratios(self, predictions: IntArray, gaps: Array, bound: Callable[[str], float]) -> Array:
-        upper = np.array([[bound(self._label(c, j)) for j in range(self.classes)] for c in range(self.classes)])
-        L = upper[predictions]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.nextafter(gaps / L, -np.inf)
-        # a margin that cannot change is safe for ever; inf/inf is the class itself
-        return np.where(np.isposinf(gaps) | ((L == 0) & (gaps > 0)), np.inf, np.nan_to_num(ratio, nan=0.0))
-
-    def margins(self) -> tuple[MarginBound, ...]:
-        """The bounds of all margins of the classes that occur."""
-        labels = sorted({label for labels in self._occurring() for label in labels}, key=_numbers)
-        return tuple(
-            MarginBound(label, self._upper(label), "pair" if label in self.own else "joint")
-            for label in labels
-            if np.isfinite(self._upper(label))
-        )
-
-    def _label(self, c: int, j: int) -> str:
-        if self.graph.output_size == 1:
-            return "0"
-        return f"{min(c, j)}-{max(c, j)}"
-
-    def _upper(self, label: str) -> float:
-        return min(self.own.get(label, np.inf), float(np.nextafter(_SQRT2 * self.joint, np.inf)))
-
-    def _occurring(self) -> Iterable[list[str]]:
-        for c in np.unique(self.predictions):
-            yield [self._label(int(c), j) for j in range(self.classes) if j != c]
-
-    def _deciding(self) -> list[str]:
-        """The margins, not bounded on their own yet, that decide a radius; those that decide most come first."""
-        if not np.isfinite(self.joint):
-            labels = Counter(label for labels in self._occurring() for label in labels)
-        else:
-            ratios = self.ratios()
-            nearest = ratios.argmin(axis=1)
-            open_samples = np.flatnonzero((ratios.min(axis=1) > 0) & np.isfinite(ratios.min(axis=1)))
-            labels = Counter(self._label(int(self.predictions[i]), int(nearest[i])) for i in open_samples)
-        return [label for label, _ in labels.most_common() if label not in self.tried]
-
-    def _bound_all(self, needed: bool) -> None:
-        started = time.perf_counter()
-        question = Question(self.norm, Norm.L2, Selection())
-        try:
-            result = answer(self.graph, question, self._now(), progress=within(self.progress, "all outputs"))
-        except NotCertified:
-            if needed:
-                raise
-            return
-        self.joint = result.upper
-        self.effort = time.perf_counter() - started
-        self._keep(result, ())
-
-    def _bound_each(self, labels: list[str]) -> None:
-        self.tried.update(labels)
-        # for one margin alone every output norm is the same, and the solver for large networks applies
-        alone = len(labels) == 1
-        chosen = Selection(tuple(labels))
-        graph = chosen.apply(self.graph) if alone else self.graph
-        question = Question(self.norm, Norm.L2, Selection()) if alone else Question(self.norm, self.norm, chosen)
-        tell = within(self.progress, f"margin {labels[0]}" if alone else f"{len(labels)} margins")
-        try:
-            result = answer(graph, question, self._now(), progress=tell)
-        except NotCertified:
-            if not np.isfinite(self.joint):
-                raise
-            return
-        values = [item.upper for item in result.each] or [result.upper]
-        for label, value in zip(labels, values, strict=True):
-            if value < self._upper(label):
-                self.own[label] = value
-        self._keep(result, tuple(labels) if alone else ())
-
-    def _keep(self, result: Bound, outputs: tuple[str, ...]) -> None:
-        self.results.append(result)
-        if result.certificate is not None:
-            self.shared.append(SharedBound(outputs, result.certificate))
-        self.status = max(self.status, result.status, key=list(Status).index)
-
-    def _over(self) -> bool:
-        if any(result.status is Status.INTERRUPTED for result in self.results):
-            return np.isfinite(self.joint) or bool(self.own)
-        if self.end is not None and time.perf_counter() >= self.end and np.isfinite(self.joint):
-            self.status = Status.TIME_LIMIT
-            return True
-        return False
-
-    def _now(self) -> Settings:
-        """The settings with the time that is left."""
-        return replace(self.settings, time_limit=self._seconds())
-
-    def _seconds(self) -> float | None:
-        return None if self.end is None else max(self.end - time.perf_counter(), 1e-3)
-
-
-def _numbers(label: str) -> tuple[int, ...]:
-    return tuple(map(int, label.split("-")))
 
 
 def _points(X: ArrayLike, graph: Graph) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from lipcert.bounds.jacobian import Jacobian
-    from lipcert.bounds.robustness import Robustness
+    from lipcert.bounds.radii import Robustness
 
 
 _SAMPLE = (

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lipcert.bounds.compare import Comparison
     from lipcert.bounds.jacobian import Jacobian
     from lipcert.bounds.methods import Method
-    from lipcert.bounds.robustness import Robustness
+    from lipcert.bounds.radii import Robustness
     from lipcert.bounds.types import Bound, OutputBound
     from lipcert.certificates import Certificate, Verdict
     from lipcert.certificates.classes import ClassVerdict

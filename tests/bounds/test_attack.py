@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from lipcert.bounds.attack import Attack
-from lipcert.bounds.robustness import proven_margins, robustness
+from lipcert.bounds.margins import proven_margins
+from lipcert.bounds.robustness import robustness
 from lipcert.graph import build as nn
 from lipcert.graph.evaluate import forward
 from lipcert.norms import Norm

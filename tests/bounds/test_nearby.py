@@ -11,9 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 import lipcert
+from lipcert.bounds.margins import proven_margins
 from lipcert.bounds.nearby import Local
 from lipcert.bounds.refine import CERTIFIED, OPEN, REFUTED, WRONG
-from lipcert.bounds.robustness import proven_margins, robustness
+from lipcert.bounds.robustness import robustness
 from lipcert.certificates.classes import ClassCertificate, verify_classes
 from lipcert.certificates.nearby import Nearby
 from lipcert.cli import cli

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 import lipcert
-from lipcert.bounds.robustness import proven_margins, robustness, without_head
+from lipcert.bounds.margins import proven_margins
+from lipcert.bounds.robustness import robustness
 from lipcert.graph import build as nn
 from lipcert.graph.evaluate import forward, vjp
+from lipcert.graph.heads import without_head
 from lipcert.graph.nodes import Graph
 from lipcert.sdp.outcome import Progress, Status
 
