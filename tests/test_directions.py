@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "lipcert"
 SILENT = [
     path
     for path in sorted(PACKAGE.rglob("*.py"))
-    if path.relative_to(PACKAGE).parts[0] not in ("cli.py", "__main__.py", "report")
+    if path.relative_to(PACKAGE).parts[0] not in ("cli", "__main__.py", "report")
 ]
 
 
