@@ -3,6 +3,7 @@
 from lipcert.importer import (  # noqa: F401  (they register their handlers)
     activations,
     classical,
+    contractions,
     gated,
     linear,
     movement,
@@ -13,6 +14,7 @@ from lipcert.importer import (  # noqa: F401  (they register their handlers)
     reductions,
     refusals,
     sequences,
+    spatial,
 )
 from lipcert.importer.load import from_model, load
 from lipcert.importer.registry import supported_operators

@@ -557,8 +557,8 @@ def test_an_implicit_layer_without_its_equation(tmp_path: Path) -> None:
 def test_a_matrix_on_many_rows_is_a_convolution(
     shape: list[int], weight: tuple[int, ...], left: bool, write: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lipcert.importer import linear
+    from lipcert.importer import contractions
 
-    monkeypatch.setattr(linear, "_TRIPLETS", 0)
+    monkeypatch.setattr(contractions, "_TRIPLETS", 0)
     graph = load(write([node("MatMul", ["x", "W"] if left else ["W", "x"], ["y"])], {"W": normal(*weight)}, shape))
     assert any(isinstance(a, Convolution) for n in affine_nodes(graph) for a in n.maps) == (shape[0] == 1)

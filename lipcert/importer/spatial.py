@@ -1,0 +1,243 @@
+"""Ops on images: convolutions and their adjoints, averages over windows, resizing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from lipcert.arrays import Array
+from lipcert.graph.linear_maps import Convolution, Index, Sparse
+from lipcert.importer.linear import divided, weights
+from lipcert.importer.registry import Context, Tensor, handles
+
+
+@handles("Conv")
+def conv(ctx: Context) -> Tensor:
+    """Convolutions of any rank: strides, pads, auto_pad, dilations, groups."""
+    x, kernel = ctx.tensor(0), weights(ctx, 1)
+    return _with_channel_bias(ctx, _batched(ctx, x, lambda image: _conv(ctx, image, kernel)))
+
+
+def _conv(ctx: Context, x: Tensor, kernel: Array) -> Tensor:
+    size = x.shape[2:]
+    stride, dilation, pads = window(ctx, kernel.shape[2:], size)
+    groups = int(ctx.attribute("group", 1))
+    if len(size) != kernel.ndim - 2 or x.shape[1] != kernel.shape[1] * groups or kernel.shape[0] % groups:
+        raise ctx.invalid(f"a kernel of shape {kernel.shape} does not fit an input of shape {x.shape}")
+    a = Convolution(kernel, tuple(size), stride, dilation, pads, groups)
+    if min(a.size_out, default=1) < 1:
+        raise ctx.invalid(f"a kernel of shape {kernel.shape} is larger than its input of shape {x.shape}")
+    return ctx.affine([(x, a)], (x.shape[0], kernel.shape[0], *a.size_out))
+
+
+@handles("ConvTranspose")
+def conv_transpose(ctx: Context) -> Tensor:
+    """Transposed convolutions: the adjoint of a convolution, output_padding and output_shape included."""
+    x, kernel = ctx.tensor(0), weights(ctx, 1)
+    return _with_channel_bias(ctx, _batched(ctx, x, lambda image: _conv_transpose(ctx, image, kernel)))
+
+
+def _conv_transpose(ctx: Context, x: Tensor, kernel: Array) -> Tensor:
+    rank = kernel.ndim - 2
+    groups = int(ctx.attribute("group", 1))
+    stride = tuple(ctx.attribute("strides", [1] * rank))
+    dilation = tuple(ctx.attribute("dilations", [1] * rank))
+    extra = list(ctx.attribute("output_padding", [0] * rank))
+    pads = list(ctx.attribute("pads", [0] * 2 * rank))
+    spread = [
+        stride[a] * (x.shape[2 + a] - 1) + extra[a] + (kernel.shape[2 + a] - 1) * dilation[a] + 1 for a in range(rank)
+    ]
+    auto = ctx.attribute("auto_pad", "NOTSET")
+    shape = ctx.attribute("output_shape")
+    if shape is not None or auto.startswith("SAME"):
+        wanted = list(shape)[-rank:] if shape is not None else [x.shape[2 + a] * stride[a] for a in range(rank)]
+        for a in range(rank):
+            total = max(spread[a] - wanted[a], 0)
+            begin = total // 2 if auto != "SAME_LOWER" else total - total // 2
+            pads[a], pads[a + rank] = begin, total - begin
+            spread[a] = wanted[a] + total
+    elif auto == "VALID":
+        pads = [0] * 2 * rank
+    size = tuple(spread[a] - pads[a] - pads[a + rank] for a in range(rank))
+    per_group = kernel.shape[1]
+    # Wᵀ: the kernel (in, out/groups, …) is the kernel (out', in', …) of the convolution whose adjoint this is
+    forward = Convolution(kernel, size, stride, dilation, tuple(pads), groups)
+    if forward.size_out != tuple(x.shape[2:]):
+        matrix = _transpose_matrix(x, kernel, size, stride, dilation, pads, groups)
+    else:
+        matrix = forward.to_sparse().T.tocsr()
+    return ctx.affine([(x, Sparse(sp.csr_array(matrix)))], (1, per_group * groups, *size))
+
+
+def _transpose_matrix(
+    x: Tensor, kernel: Array, size: Any, stride: Any, dilation: Any, pads: Any, groups: int
+) -> sp.csr_array:
+    """The transposed convolution where its output is larger than a plain adjoint would give: crop a wider adjoint."""
+    rank = len(size)
+    wide = tuple((x.shape[2 + a] - 1) * stride[a] + (kernel.shape[2 + a] - 1) * dilation[a] + 1 for a in range(rank))
+    full = Convolution(kernel, wide, stride, dilation, (0,) * 2 * rank, groups).to_sparse().T.tocsr()
+    channels = kernel.shape[1] * groups
+    positions = np.arange(channels * int(np.prod(wide))).reshape(channels, *wide) + 1
+    grid = np.zeros((channels, *size), dtype=np.int64)
+    reads, writes = [], []
+    for a in range(rank):
+        count = min(wide[a] - pads[a], size[a])
+        reads.append(slice(pads[a], pads[a] + count))
+        writes.append(slice(0, count))
+    grid[(slice(None), *writes)] = positions[(slice(None), *reads)]
+    return Index(grid.ravel() - 1, full.shape[0]).to_sparse() @ full
+
+
+def window(
+    ctx: Context, kernel: Sequence[int], size: Sequence[int]
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Strides, dilations and pads (begin…, end…) of a window op, auto_pad resolved."""
+    rank = len(kernel)
+    stride = tuple(int(s) for s in ctx.attribute("strides", [1] * rank))
+    dilation = tuple(int(d) for d in ctx.attribute("dilations", [1] * rank))
+    pads = [int(p) for p in ctx.attribute("pads", [0] * 2 * rank)]
+    if min((*stride, *dilation), default=1) < 1:
+        raise ctx.invalid("its strides or dilations are not positive")
+    auto = ctx.attribute("auto_pad", "NOTSET")
+    if auto == "VALID":
+        pads = [0] * 2 * rank
+    elif auto in ("SAME_UPPER", "SAME_LOWER"):
+        for a in range(rank):
+            steps = -(-size[a] // stride[a])
+            total = max((steps - 1) * stride[a] + (kernel[a] - 1) * dilation[a] + 1 - size[a], 0)
+            begin = total // 2 if auto == "SAME_UPPER" else total - total // 2
+            pads[a], pads[a + rank] = begin, total - begin
+    return stride, dilation, tuple(pads)
+
+
+def _batched(ctx: Context, x: Tensor, op: Any) -> Tensor:
+    """Apply an op for one image to every image of a first axis larger than one."""
+    if len(x.shape) < 1 or x.shape[0] == 1:
+        return op(x)  # type: ignore[no-any-return]
+    positions = np.arange(x.size, dtype=np.int64).reshape(x.shape)
+    parts = [op(ctx.index(x, positions[k : k + 1])) for k in range(x.shape[0])]
+    size, count = parts[0].size, len(parts)
+    terms = []
+    for k, part in enumerate(parts):
+        place = np.full(size * count, -1, dtype=np.int64)
+        place[k * size : (k + 1) * size] = np.arange(size)
+        terms.append((part, Index(place, size)))
+    return ctx.affine(terms, (count, *parts[0].shape[1:]))
+
+
+def _with_channel_bias(ctx: Context, x: Tensor) -> Tensor:
+    if not ctx.has(2):
+        return x
+    bias = weights(ctx, 2).reshape(-1, *(1,) * (len(x.shape) - 2))
+    return ctx.shift(x, np.broadcast_to(bias, x.shape))
+
+
+@handles("AveragePool")
+def average_pool(ctx: Context) -> Tensor:
+    """Averages over windows: ceil_mode, count_include_pad, auto_pad and dilations included."""
+    return _batched(ctx, ctx.tensor(0), lambda image: _average_pool(ctx, image))
+
+
+def _average_pool(ctx: Context, x: Tensor) -> Tensor:
+    kernel = [int(k) for k in ctx.attribute("kernel_shape")]
+    size = list(x.shape[2:])
+    rank = len(kernel)
+    stride, dilation, pads = window(ctx, kernel, size)
+    include = bool(ctx.attribute("count_include_pad", 0))
+    wide = list(pads)
+    if ctx.attribute("ceil_mode", 0) and not ctx.attribute("auto_pad", "NOTSET").startswith("SAME"):
+        for a in range(rank):
+            wide[a + rank] += _ceil_extra(size[a], pads[a], pads[a + rank], kernel[a], dilation[a], stride[a])
+    ones = np.ones((1, 1, *kernel))
+    one = Convolution(ones, tuple(size), stride, dilation, tuple(wide), 1)
+    matrix = one.to_sparse()
+    if include:
+        # the windows count the declared padding, but not what ceil_mode adds beyond it
+        padded = [size[a] + pads[a] + pads[a + rank] for a in range(rank)]
+        beyond = [wide[a + rank] - pads[a + rank] for a in range(rank)]
+        frame = Convolution(ones, tuple(padded), stride, dilation, (*[0] * rank, *beyond), 1)
+        counted = frame @ np.ones(frame.shape[1])
+    else:
+        counted = np.diff(matrix.indptr).astype(np.float64)
+    channels = x.shape[1]
+    ctx.limit(float(matrix.nnz) * channels)
+    sums = Sparse(sp.csr_array(sp.kron(sp.eye_array(channels), matrix, format="csr")))
+    total = ctx.affine([(x, sums)], (x.shape[0], channels, *one.size_out))
+    return divided(ctx, total, np.tile(np.maximum(counted, 1.0), channels).reshape(total.shape))
+
+
+def _ceil_extra(size: int, begin: int, end: int, kernel: int, dilation: int, stride: int) -> int:
+    """Padding that ceil_mode adds at the end: windows that would start in the end padding are dropped."""
+    reach = dilation * (kernel - 1) + 1
+    outputs = -(-(size + begin + end - reach) // stride) + 1
+    if (outputs - 1) * stride >= size + begin:
+        outputs -= 1
+    return max((outputs - 1) * stride + reach - (size + begin + end), 0)
+
+
+@handles("Resize", "Upsample")
+def resize(ctx: Context) -> Tensor:
+    """Nearest-neighbour and linear resizing, every coordinate transformation but tf_crop_and_resize."""
+    x = ctx.tensor(0)
+    rank = len(x.shape)
+    if ctx.attribute("antialias", 0) or ctx.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise ctx.unsupported("antialiasing and kept aspect ratios are not supported", "export it without them")
+    axes = [int(a) % rank for a in ctx.attribute("axes", range(rank))]
+    if ctx.has(3) and ctx.constant(3).size:
+        sizes = {a: int(n) for a, n in zip(axes, ctx.constant(3).ravel(), strict=True)}
+        scales = {a: n / x.shape[a] for a, n in sizes.items()}
+    else:
+        scales = {a: float(s) for a, s in zip(axes, ctx.constant(2).ravel(), strict=True)}
+        sizes = {a: int(np.floor(x.shape[a] * s)) for a, s in scales.items()}
+    shape = [sizes.get(a, x.shape[a]) for a in range(rank)]
+    ctx.limit(2.0 ** sum(shape[a] != x.shape[a] for a in range(rank)) * float(np.prod([float(n) for n in shape])))
+    matrix = sp.csr_array(np.ones((1, 1)))
+    for a in range(rank):
+        along = (
+            sp.eye_array(x.shape[a], format="csr")
+            if a not in scales
+            else _resized(ctx, x.shape[a], scales[a], shape[a])
+        )
+        matrix = sp.kron(matrix, along, format="csr")
+    if ctx.attribute("mode", "nearest") == "linear":
+        ctx.state.idealise("the weights of a linear Resize are taken as the nearest float64 numbers")
+    return ctx.affine([(x, Sparse(sp.csr_array(matrix)))], shape)
+
+
+def _resized(ctx: Context, n: int, scale: float, count: int) -> sp.csr_array:
+    """The matrix (count, n) of one axis; coordinates as in the ONNX specification of Resize."""
+    i = np.arange(count, dtype=np.float64)
+    transformation = ctx.attribute("coordinate_transformation_mode", "half_pixel")
+    if transformation == "half_pixel" or (transformation == "pytorch_half_pixel" and count > 1):
+        at = (i + 0.5) / scale - 0.5
+    elif transformation == "half_pixel_symmetric":
+        at = n / 2 * (1.0 - count / (n * scale)) + (i + 0.5) / scale - 0.5
+    elif transformation == "asymmetric":
+        at = i / scale
+    elif transformation == "align_corners" and n * scale != count:
+        raise ctx.unsupported("ONNX and ONNX Runtime disagree on align_corners with a fractional size", "give sizes")
+    elif transformation in ("align_corners", "pytorch_half_pixel"):
+        at = i * (n - 1) / max(count - 1, 1)
+    else:
+        raise ctx.unsupported(f"the coordinates {transformation} are not supported", "use half_pixel")
+    mode = ctx.attribute("mode", "nearest")
+    if mode == "nearest":
+        rounding: dict[str, Callable[[Array], Array]] = {
+            "round_prefer_floor": lambda t: np.ceil(t - 0.5),
+            "round_prefer_ceil": lambda t: np.floor(t + 0.5),
+            "floor": np.floor,
+            "ceil": np.ceil,
+        }
+        at = rounding[ctx.attribute("nearest_mode", "round_prefer_floor")](at)
+        nearest = np.clip(at, 0, n - 1).astype(np.int64)
+        return sp.csr_array((np.ones(count), (np.arange(count), nearest)), shape=(count, n))
+    if mode != "linear":
+        raise ctx.unsupported(f"{mode} resizing is not supported", "use nearest or linear")
+    low = np.floor(at)
+    weight = at - low
+    rows = np.tile(np.arange(count), 2)
+    columns = np.clip(np.concatenate([low, low + 1]), 0, n - 1).astype(np.int64)
+    return sp.csr_array((np.concatenate([1.0 - weight, weight]), (rows, columns)), shape=(count, n))
