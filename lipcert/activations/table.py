@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from lipcert.activations import analytic, blocks, pointwise, products, published, sorting
+from lipcert.activations import analytic, blocks, bumps, pointwise, products, published, sorting
 from lipcert.activations.record import ActivationRecord
 
 GLOBAL: dict[str, ActivationRecord] = {
-    record.name: record for record in (*pointwise.RECORDS, *sorting.RECORDS, *blocks.RECORDS, *published.RECORDS)
+    record.name: record
+    for record in (*pointwise.RECORDS, *bumps.RECORDS, *sorting.RECORDS, *blocks.RECORDS, *published.RECORDS)
 }
 """Records that have a normal form on the whole space."""
 

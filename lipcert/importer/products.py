@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import replace
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +15,8 @@ from lipcert.importer.exact import Rounded
 from lipcert.importer.lanes import Lanes, Term
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lipcert.arrays import Array
 
 _GATES = ("sigmoid", "erf", "tanh", "hard_sigmoid", "clip", "sign")
@@ -21,7 +25,7 @@ _GATES = ("sigmoid", "erf", "tanh", "hard_sigmoid", "clip", "sign")
 def product(engine: Elementwise, a: int, b: int, site: Site) -> int:
     """a·b."""
     for first, second in ((a, b), (b, a)):
-        for reading in (_switched, _known, _power_product):
+        for reading in (_switched, _known, _power_product, _sine_product, _sigmoid_product):
             found = reading(engine, first, second, site)
             if found is not None:
                 return found
@@ -175,14 +179,92 @@ def power(engine: Elementwise, a: int, exponent: float, site: Site) -> int:
     if exponent == 0.5:
         return sqrt(engine, a, site)
     lanes = engine.resolve(a)
-    if exponent == 2.0 and lanes.shift.zero:
-        sine = engine.argument(lanes, "sin")
-        if sine is not None:
-            squared = engine.apply("sin_squared", engine.node(sine.inner), site)
-            return engine.scaled(squared, sine.gamma * sine.gamma)
+    if lanes.shift.zero:
+        found = _squared_wave(engine, lanes, site) if exponent == 2.0 else None
+        found = _sigmoid_power(engine, lanes, exponent, site) if found is None else found
+        if found is not None:
+            return found
     return engine.unproven(
         "power", (a,), f"x to the power {exponent:g} has no bounded slope on all numbers", site, exponent
     )
+
+
+def _squared_wave(engine: Elementwise, lanes: Lanes, site: Site) -> int | None:
+    """(γ sin z)², and (γ cos z)² = γ² − (γ sin z)²."""
+    wave = engine.argument(lanes, "sin", "cos")
+    if wave is None:
+        return None
+    square, factor = engine.apply("sin_squared", engine.node(wave.inner), site), wave.gamma * wave.gamma
+    if wave.node.kind == "sin":
+        return engine.scaled(square, factor)
+    return engine.scaled(square, -factor, factor.mid) if factor.exact else None
+
+
+def _sine_product(engine: Elementwise, a: int, b: int, site: Site) -> int | None:
+    """(γ sin z)(δ cos z) = ½γδ sin 2z."""
+    first, second = engine.resolve(a), engine.resolve(b)
+    sine, cosine = engine.argument(first, "sin"), engine.argument(second, "cos")
+    if sine is None or cosine is None or not first.shift.zero or not second.shift.zero:
+        return None
+    if not sine.inner.same(cosine.inner, 1.0):
+        return None
+    twice = engine.scaled(engine.node(sine.inner), 2.0)
+    return engine.scaled(engine.apply("sin", twice, site), sine.gamma * cosine.gamma * 0.5)
+
+
+_SIGMOIDS = ("sigmoid", "sigmoid_power")
+
+
+def _exponent(found: Argument) -> float | None:
+    """p of γ·σ(z)^p, where it is the same for all numbers."""
+    if found.node.kind == "sigmoid":
+        return 1.0
+    exponent = found.parameter("exponent").mid
+    return float(exponent[0]) if (exponent == exponent[0]).all() else None
+
+
+def _sigmoid_power(engine: Elementwise, lanes: Lanes, exponent: float, site: Site) -> int | None:
+    """(γσ(z)^q)^p = γ^p·σ(z)^(pq)."""
+    found = engine.argument(lanes, *_SIGMOIDS)
+    if found is None or not lanes.shift.zero:
+        return None
+    factor = found.gamma
+    if not factor.equals(1.0):
+        if exponent not in range(2, 17):
+            return None
+        for _ in range(1, int(exponent)):
+            factor = factor * found.gamma
+    node = _powered(engine, found.inner, (exponent, _exponent(found)), operator.mul, site)
+    return None if node is None else engine.scaled(node, factor)
+
+
+def _sigmoid_product(engine: Elementwise, a: int, b: int, site: Site) -> int | None:
+    """γσ(z)^p · δσ(z)^q = γδ·σ(z)^(p + q)."""
+    both = engine.resolve(a), engine.resolve(b)
+    left, right = (engine.argument(lanes, *_SIGMOIDS) for lanes in both)
+    if left is None or right is None or not all(lanes.shift.zero for lanes in both):
+        return None
+    if not left.inner.same(right.inner, 1.0):
+        return None
+    node = _powered(engine, left.inner, (_exponent(left), _exponent(right)), operator.add, site)
+    return None if node is None else engine.scaled(node, left.gamma * right.gamma)
+
+
+def _powered(
+    engine: Elementwise,
+    inner: Lanes,
+    exponents: tuple[float | None, float | None],
+    combine: Callable[[Fraction, Fraction], Fraction],
+    site: Site,
+) -> int | None:
+    """σ^e of the combined exponents; None where e is no float64 number or has no record."""
+    p, q = exponents
+    if p is None or q is None:
+        return None
+    exact = combine(Fraction(p), Fraction(q))
+    if not 0 < exact <= 10**6 or Fraction(float(exact)) != exact:
+        return None
+    return engine.apply("sigmoid_power", engine.node(inner), site, exponent=float(exact))
 
 
 def sqrt(engine: Elementwise, a: int, site: Site) -> int:
@@ -192,11 +274,19 @@ def sqrt(engine: Elementwise, a: int, site: Site) -> int:
     if found is not None and found.exponent == 2.0 and (found.gamma.low > 0).all() and (lanes.shift.low > 0).all():
         x = engine.scaled(engine.node(found.inner), found.gamma.root())
         return engine.apply("soft_abs", x, site, offset=lanes.shift)
+    sigmoid = _sigmoid_power(engine, lanes, 0.5, site)
+    if sigmoid is not None:
+        return sigmoid
     return engine.unproven("sqrt", (a,), "the slope of a square root is unbounded at zero", site)
 
 
 def exp(engine: Elementwise, a: int, site: Site) -> int:
-    """e^a."""
+    """e^a: e^(−κ·x²) with κ > 0 is known."""
+    lanes = engine.resolve(a)
+    found = engine.argument(lanes, "power")
+    if found is not None and found.exponent == 2.0 and ((-found.gamma).low > 0).all() and lanes.shift.zero:
+        x = engine.scaled(engine.node(found.inner), (-found.gamma).root())
+        return engine.apply("gaussian", x, site)
     return engine.unproven("exp", (a,), "the slope of the exponential is unbounded", site)
 
 

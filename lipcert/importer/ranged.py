@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lipcert.graph.linear_maps import Diagonal, Index
-from lipcert.graph.nodes import Affine, Graph, GraphBuilder, Input, moved
+from lipcert.graph.nodes import Activation, Affine, Graph, GraphBuilder, Input, moved
 from lipcert.importer.elementwise import Unproven
 
 if TYPE_CHECKING:
@@ -80,21 +80,20 @@ def _product(builder: GraphBuilder, x: int, y: int, name: str) -> int:
 
 @dataclass(frozen=True, eq=False)
 class _Normalised:
-    """Rows of numbers of a node divided by √(‖row‖²/count + eps), and which of them are wanted."""
+    """Rows of numbers of a node divided by their lengths, by the record `kind`, and which of them are wanted."""
 
     node: int
     rows: IntArray
     wanted: IntArray
-    count: float
-    eps: Array
+    kind: str
+    parameters: dict[str, Array]
     name: str
 
     def write(self, builder: GraphBuilder, place: dict[int, int]) -> int:
         """The node of the wanted numbers."""
         x = place[self.node]
         inside = builder.affine([x], [Index(self.rows.ravel(), builder.nodes[x].size)])
-        parameters = {"eps": self.eps, "count": np.array([self.count])}
-        normed = builder.activation(inside, "rms_norm", self.rows.shape[1], parameters, name=self.name)
+        normed = builder.activation(inside, self.kind, self.rows.shape[1], self.parameters, name=self.name)
         return builder.affine([normed], [Index(self.wanted, self.rows.size)])
 
 
@@ -112,10 +111,13 @@ class _Normalisations:
         x, y = node.parents
         if node.kind == "quotient":
             root = self._root(y, ("sqrt", 0.5))
-            return None if root is None else self._read(x, *root, node.name)
+            return self._floored(x, *self._moved(y), node.name) if root is None else self._read(x, *root, node.name)
         for signal, scale in ((x, y), (y, x)):
             root = self._inverse_root(scale)
+            inverse = self._inverse(scale)
             found = None if root is None else self._read(signal, *root, node.name)
+            if found is None and inverse is not None:
+                found = self._floored(signal, *inverse, node.name)
             if found is not None:
                 return found
         return None
@@ -153,23 +155,63 @@ class _Normalisations:
             return None if root is None else (root[0], root[1][index])
         return None
 
+    def _inverse(self, position: int) -> tuple[int, IntArray] | None:
+        """The node that 1/t divides by, behind data movement."""
+        base, index = self._moved(position)
+        node = _unproven(self.graph.nodes[base])
+        if node is None or node.kind != "quotient" or len(node.parents) != 1:
+            return None
+        inner, at = self._moved(node.parents[0])
+        return inner, at[index]
+
+    def _floored(self, signal: int, position: int, index: IntArray, name: str) -> _Normalised | None:
+        """x/max(‖x‖, floor) for the clipped lengths t[index]: a unit vector, or the projection onto a ball for floor 1."""
+        clip = self.graph.nodes[position]
+        if not isinstance(clip, Activation) or clip.kind != "clip":
+            return None
+        low, high = clip.parameters["low"], clip.parameters["high"]
+        if not (low > 0.0).all() or not np.isposinf(high).all():
+            return None
+        lengths = self._lengths(clip.parents[0])
+        if lengths is None:
+            return None
+        base, members = lengths
+        wanted = self._wanted(signal, base, members, index)
+        return None if wanted is None else _Normalised(base, members, wanted, "unit_vector", {"floor": low}, name)
+
+    def _lengths(self, position: int) -> tuple[int, IntArray] | None:
+        """The node whose numbers have these Euclidean lengths, and the numbers of each."""
+        at, index = self._moved(position)
+        node: object = self.graph.nodes[at]
+        if isinstance(node, Activation) and node.kind == "norm":
+            base, numbers = self._moved(node.parents[0])
+            return base, numbers.reshape(-1, node.block)[index]
+        root = self._root(position, ("sqrt", 0.5))
+        found = None if root is None else self._sum_of_squares(root[0])
+        if root is None or found is None:
+            return None
+        base, members, count, eps = found
+        return (base, members[root[1]]) if count == 1.0 and not eps.any() else None
+
+    def _wanted(self, signal: int, base: int, members: IntArray, index: IntArray) -> IntArray | None:
+        """Where each number of the signal stands among the members of the sum of its own; None where one does not."""
+        u, wanted = self._moved(signal)
+        own = members[index]
+        hit = own == wanted[:, None]
+        if u != base or not hit.any(axis=1).all():
+            return None
+        return np.asarray(index * members.shape[1] + hit.argmax(axis=1), dtype=np.int64)
+
     def _read(self, signal: int, total: int, index: IntArray, name: str) -> _Normalised | None:
         """The normalisation with the length √t[index] for t = c Σ x² + ε."""
         found = self._sum_of_squares(total)
         if found is None:
             return None
         base, members, count, eps = found
-        u, wanted = self._moved(signal)
-        if u != base or (eps < 0.0).any():
+        wanted = self._wanted(signal, base, members, index)
+        if wanted is None or (eps < 0.0).any():
             return None
-        # each wanted number has to be one of those under its own root
-        own = members[index]
-        hit = own == wanted[:, None]
-        if not hit.any(axis=1).all():
-            return None
-        rows = np.arange(members.shape[0])
-        place = index * members.shape[1] + hit.argmax(axis=1)
-        return _Normalised(base, members[rows], place.astype(np.int64), count, eps, name)
+        return _Normalised(base, members, wanted, "rms_norm", {"eps": eps, "count": np.array([count])}, name)
 
     def _sum_of_squares(self, position: int) -> tuple[int, IntArray, float, Array] | None:
         """x, its numbers in each sum, 1/c and ε for t = c Σ x² + ε with one c and sums of equal length."""

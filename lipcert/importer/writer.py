@@ -518,6 +518,8 @@ _POINTWISE: dict[str, Recipe] = {
     "arsinh": _single("Asinh"),
     "softshrink": lambda w, x, p: w.by_attributes("Shrink", x, {"lambd": p["lambd"], "bias": p["lambd"]}),
     "tanhshrink": lambda w, x, p: w.op("Sub", x, w.op("Tanh", x)),
+    "gaussian": lambda w, x, p: w.op("Exp", w.op("Neg", w.op("Mul", x, x))),
+    "sigmoid_power": lambda w, x, p: w.op("Pow", w.op("Sigmoid", x), w.vector(p["exponent"])),
     "soft_abs": lambda w, x, p: w.op("Sqrt", w.op("Add", w.op("Mul", x, x), w.vector(p["offset"]))),
 }
 

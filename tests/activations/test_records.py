@@ -33,6 +33,7 @@ PARAMETERS: dict[str, list[dict[str, float]]] = {
     "snake": [{"a": 1.0}, {"a": -0.5}],
     "softshrink": [{"lambd": 0.5}, {"lambd": 2.0}],
     "soft_abs": [{"offset": 1.0}, {"offset": 0.01}],
+    "sigmoid_power": [{"exponent": 2.0}, {"exponent": 0.5}, {"exponent": 7.0}],
 }
 SMOOTH = {
     "sigmoid",
@@ -47,6 +48,8 @@ SMOOTH = {
     "sin_squared",
     "snake",
     "tanhshrink",
+    "gaussian",
+    "sigmoid_power",
 }
 POINTWISE = [
     pytest.param(record, values, id=f"{name}-{k}")

@@ -33,6 +33,7 @@ PARAMETERS = {
     "snake": {"a": 0.9},
     "softshrink": {"lambd": 0.4},
     "soft_abs": {"offset": 0.5},
+    "sigmoid_power": {"exponent": 3.0},
     "householder": {"u": [[1.2, 1.6, 0.0]], "c": [[0.6, 0.8, 0.0]]},
 }
 PARAMETERS["householder_published"] = PARAMETERS["householder"]

@@ -197,6 +197,20 @@ COMPOSED = {
     "log_sigmoid": ("log_sigmoid", [node("Sigmoid", "x", out="s"), node("Log", "s")]),
     "log_softmax": ("log_softmax", [node("Softmax", "x", out="s"), node("Log", "s")]),
     "sin²": ("sin_squared", [node("Sin", "x", out="s"), node("Mul", "s", "s")]),
+    "cos²": ("sin_squared", [node("Cos", "x", out="s"), node("Pow", "s", "two")]),
+    "sin·cos": ("sin", [node("Cos", "x", out="k"), node("Sin", "x", out="s"), node("Mul", "k", "s")]),
+    "Gaussian": ("gaussian", [node("Pow", "x", "two", out="q"), node("Neg", "q", out="n"), node("Exp", "n")]),
+    "Gaussian of some width": (
+        "gaussian",
+        [node("Mul", "x", "x", out="q"), node("Mul", "q", "low", out="n"), node("Exp", "n")],
+    ),
+    "σ²": ("sigmoid_power", [node("Sigmoid", "x", out="s"), node("Mul", "s", "s")]),
+    "σ³": ("sigmoid_power", [node("Sigmoid", "x", out="s"), node("Mul", "s", "s", out="q"), node("Mul", "s", "q")]),
+    "√σ": ("sigmoid_power", [node("Sigmoid", "x", out="s"), node("Sqrt", "s")]),
+    "(2σ)³": (
+        "sigmoid_power",
+        [node("Sigmoid", "x", out="s"), node("Mul", "s", "two", out="t"), node("Pow", "t", "three")],
+    ),
     "pseudo-Huber": (
         "soft_abs",
         [node("Pow", "x", "two", out="q"), node("Add", "q", "half", out="p"), node("Sqrt", "p")],

@@ -147,6 +147,38 @@ def test_unit_vectors_need_a_region_without_zero(tmp_path):
     check(graph, Box(0.5, 1.0), slack=3.0)
 
 
+LENGTHS = {
+    "ReduceL2": [helper.make_node("ReduceL2", ["x", "axes"], ["l"], keepdims=1)],
+    "sums of squares": [
+        helper.make_node("Mul", ["x", "x"], ["q"]),
+        helper.make_node("ReduceSum", ["q", "axes"], ["s"], keepdims=1),
+        helper.make_node("Sqrt", ["s"], ["l"]),
+    ],
+}
+FLOORS = {
+    "Clip": [helper.make_node("Clip", ["l", "floor"], ["m"]), helper.make_node("Div", ["x", "m"], ["y"])],
+    "Max": [helper.make_node("Max", ["l", "floor"], ["m"]), helper.make_node("Div", ["x", "m"], ["y"])],
+    "Reciprocal": [
+        helper.make_node("Max", ["floor", "l"], ["m"]),
+        helper.make_node("Reciprocal", ["m"], ["r"]),
+        helper.make_node("Mul", ["r", "x"], ["y"]),
+    ],
+}
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("floor", FLOORS)
+@pytest.mark.parametrize("least", [1.0, 0.25])
+def test_projections_onto_balls_in_every_spelling(tmp_path, length, floor, least):
+    """x/max(‖x‖, c) is 1/c-Lipschitz, row by row."""
+    constants = {"axes": np.array([1]), "floor": np.float32(least)}
+    graph = load(write(tmp_path / "n.onnx", [*LENGTHS[length], *FLOORS[floor]], [2, 3], constants, opset=18))
+    assert kinds(graph) == ["unit_vector"]
+    found = bound(graph, lower_seconds=0.2)
+    assert 1.0 / least <= found.upper <= (1.0 + 1e-6) / least
+    assert found.lower == pytest.approx(1.0 / least)
+
+
 def test_products_are_exact_where_that_is_known(tmp_path):
     nodes = [
         helper.make_node("Split", ["x"], ["a", "b"], axis=0, num_outputs=2),

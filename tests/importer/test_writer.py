@@ -35,6 +35,7 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "snake": [{"a": 2.0}],
     "softshrink": [{"lambd": 0.5}],
     "soft_abs": [{"offset": 1.0}],
+    "sigmoid_power": [{"exponent": 2.0}],
     "householder_published": [{"u": [[1.2, 1.6]], "c": [[0.6, 0.8]]}],
     "householder": [{"u": [[1.2, 1.6]], "c": [[0.6, 0.8]]}, {"u": [[2.0, 0.0], [0.0, 2.0]], "c": [[1.0, 0], [0, 1]]}],
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lipcert.bounds.api import bound
@@ -23,6 +24,13 @@ VALUES = [
     ("e08_lse", None, 1.0, 1e-6),
     ("g02_lse_plain", None, 1.0, 1e-6),
     ("e08_reducel1", None, 2.0, 1e-6),
+    ("c07b_ball", None, 1.0, 1e-6),
+    ("c19b_clampsq", None, 2.0, 1e-6),
+    ("e06_exp", None, np.exp(2.0), 1e-6),
+    ("e06_gauss", None, np.sqrt(2.0 / np.e), 1e-6),
+    ("e06_inv", None, 1.0, 1e-6),
+    ("e06_sig2", None, 8.0 / 27.0, 1e-6),
+    ("e06_sincos", None, 1.0, 1e-6),
 ]
 
 # file, the cause, the remedy

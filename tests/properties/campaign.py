@@ -115,6 +115,7 @@ def parameters(kind: str, blocks: int, block: int, rng: Rng) -> dict[str, Array]
         "snake": {"a": (0.2, 2.0)},
         "softshrink": {"lambd": (0.1, 2.0)},
         "soft_abs": {"offset": (0.01, 2.0)},
+        "sigmoid_power": {"exponent": (0.2, 6.0)},
     }
     return {key: between(low, high) for key, (low, high) in ranges.get(kind, {}).items()}
 

@@ -36,6 +36,7 @@ PARAMETERS: dict[str, dict[str, list[float]]] = {
     "snake": {"a": [0.75]},
     "softshrink": {"lambd": [0.5]},
     "soft_abs": {"offset": [0.5]},
+    "sigmoid_power": {"exponent": [2.0]},
 }
 # φ(c z) = c φ(z) for c > 0
 HOMOGENEOUS = {"relu", "leaky_relu", "two_slope", "abs", "sort", "maximum", "householder", "norm"}
