@@ -24,7 +24,11 @@ def draw(rows: Sequence[tuple[str, float, float, float]]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {bottom + 46}" '
         f'font-family="sans-serif" font-size="13" fill="{INK}">'
     ]
-    for at, label, colour in ((0, "lower bound = 1", INK), (130, "proven bound", BOUND), (250, "norm product", PRODUCT)):
+    for at, label, colour in (
+        (0, "lower bound = 1", INK),
+        (130, "proven bound", BOUND),
+        (250, "norm product", PRODUCT),
+    ):
         parts.append(f'<circle cx="{LEFT + at}" cy="10" r="5" fill="{colour}"/>')
         parts.append(f'<text x="{LEFT + at + 10}" y="14">{label}</text>')
     parts.append(f'<text x="{width}" y="14" text-anchor="end">bound / lower</text>')

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from lipcert.bounds.api import bound
-from lipcert.errors import UnsupportedModel
+from lipcert.errors import Unbounded, UnsupportedModel
 from lipcert.importer import load
+from lipcert.regions import Box
 
 # file, output, value, relative tolerance of a bound that is exact
 VALUES = [
@@ -33,6 +34,23 @@ VALUES = [
     ("e06_sincos", None, 1.0, 1e-6),
 ]
 
+# heads in ℓ∞: never above what they are known to be
+HEADS = [("e01_softmax_50", 0.5), ("e01_logsoftmax_50", 2.0)]
+
+# file, half the width of a box around zero, upper / lower there
+REGIONAL = [
+    ("c18_mul", 1.0, 1.00001),
+    ("c19_square", 0.01, 1.2),
+    ("c19_square", 1.0, 3.0),
+    ("c17_attn", 0.01, 1.2),
+    ("c17_ln13", 0.01, 2.0),
+]
+
+# bounded on the whole space by gates and by the ε of a normalisation
+FINITE = [("e07_lstm1", 0.56), ("e07_wavenet", 1.031), ("c17_ln13", 108.2)]
+
+IMPORTS = ["e04_hstack", "s_scaler_mlpreg", "j_groupsort"]
+
 # file, the cause, the remedy
 REFUSALS = [
     ("c09_bn_batchstats", "statistics of the batch at hand.*keeps none", "train it with running statistics"),
@@ -49,7 +67,41 @@ def test_values(shared_data: Path, name: str, output: str | None, value: float, 
     assert found.lower <= found.upper
 
 
-@pytest.mark.parametrize("name", ["e04_hstack", "s_scaler_mlpreg", "j_groupsort"])
+@pytest.mark.parametrize(("name", "value"), HEADS)
+def test_heads(shared_data: Path, name: str, value: float) -> None:
+    found = bound(load(shared_data / "reports" / f"{name}.onnx"), norm="inf", lower_seconds=0.2)
+    assert value <= found.upper <= value * (1.0 + 1e-6)
+    assert found.lower is not None
+    assert found.lower <= value
+
+
+@pytest.mark.parametrize(("name", "half", "ratio"), REGIONAL)
+def test_regions(shared_data: Path, name: str, half: float, ratio: float) -> None:
+    graph = load(shared_data / "reports" / f"{name}.onnx")
+    found = bound(graph, region=Box(-half, half), lower_seconds=0.5)
+    assert found.lower is not None
+    assert found.lower <= found.upper <= ratio * found.lower
+
+
+@pytest.mark.parametrize(("name", "value"), FINITE)
+def test_finite_everywhere(shared_data: Path, name: str, value: float) -> None:
+    found = bound(load(shared_data / "reports" / f"{name}.onnx"), lower_seconds=0.2)
+    assert found.lower is not None
+    assert found.lower <= found.upper <= value
+
+
+@pytest.mark.parametrize("name", ["c17_attn", "c18_mul", "c19_square"])
+def test_what_needs_a_region_says_so(shared_data: Path, name: str) -> None:
+    with pytest.raises(Unbounded, match=r"unbounded.*; give a region.*--box"):
+        bound(load(shared_data / "reports" / f"{name}.onnx"))
+
+
+def test_every_file_is_here(shared_data: Path) -> None:
+    known = {name for cases in (VALUES, HEADS, REGIONAL, FINITE, REFUSALS) for name, *_ in cases} | set(IMPORTS)
+    assert {path.stem for path in (shared_data / "reports").glob("*.onnx")} - known <= {"c13_two_inputs"}
+
+
+@pytest.mark.parametrize("name", IMPORTS)
 def test_imports(shared_data: Path, name: str) -> None:
     found = bound(load(shared_data / "reports" / f"{name}.onnx"), lower_seconds=0.2)
     assert found.lower is not None

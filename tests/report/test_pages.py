@@ -51,7 +51,12 @@ def assert_fit(pages: list[Path], width: int, folder: Path) -> None:
     for page in pages:
         name = page.stem if page.stem != "index" else page.parent.name
         shot = SHOTS / f"{name}-{width}.png"
-        chromium(f"--window-size={max(width, 500)},2000", f"--screenshot={shot}", page.as_uri())
+        # windows have 500 pixels at least, frames do not
+        frame = folder / "frame.html"
+        frame.write_text(
+            f'<body style="margin:0"><iframe src="{page.as_uri()}" width={width} height=2000 frameborder=0>'
+        )
+        chromium(f"--window-size={max(width, 500)},2000", f"--screenshot={shot}", frame.as_uri())
         assert shot.stat().st_size > 10_000
 
 
