@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,6 @@ from lipcert.bounds.table import METHODS
 from lipcert.constraints.multipliers import tie_groups
 from lipcert.graph import build as nn
 from lipcert.graph.nodes import Activation, Graph
-from lipcert.importer import writer
 from lipcert.importer.registry import HANDLERS, Context, Tensor
 from lipcert.sdp.outcome import Outcome, SolverOptions, Status
 from lipcert.sdp.problem import OperatorProblem
@@ -46,21 +46,18 @@ def test_a_new_activation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         slopes=lambda p: (np.array([0.125]), np.array([1.125])),
         enclosure=lambda x, p: balls.tanh(x) + x / 8,
         source="tanh' lies in (0, 1]",
+        spelling=lambda pen, x, p: pen.op("Add", pen.op("Tanh", x), pen.op("Mul", x, pen.number(0.125))),
     )
     with pytest.raises(lipcert.InvalidRequest, match="leaky_tanh"):
         nn.sequential(nn.linear(W1), nn.activation("leaky_tanh"), nn.linear(W2))
     monkeypatch.setitem(TABLE, "leaky_tanh", record)
     graph = nn.sequential(nn.linear([[3.0, 4.0]]), nn.activation("leaky_tanh"), nn.linear([[2.0]]))
     assert 11.25 <= proven(graph, tmp_path).upper < 11.2501
-    with pytest.raises(lipcert.InvalidRequest, match="spells"):
-        lipcert.save(graph, tmp_path / "net.onnx")
-
-    def spelling(w: writer._Writer, x: str, parameters: object) -> str:
-        return w.op("Add", w.op("Tanh", x), w.op("Mul", x, w.vector(np.array([0.125]))))
-
-    monkeypatch.setitem(writer._POINTWISE, "leaky_tanh", spelling)
     lipcert.save(graph, tmp_path / "net.onnx")
-    assert onnx.load(tmp_path / "net.onnx").graph.node
+    assert [node.op_type for node in onnx.load(tmp_path / "net.onnx").graph.node][:4] == ["Gemm", "Tanh", "Mul", "Add"]
+    monkeypatch.setitem(TABLE, "leaky_tanh", replace(record, spelling=None))
+    with pytest.raises(lipcert.InvalidRequest, match=r"leaky_tanh.*no spelling"):
+        lipcert.save(nn.sequential(nn.activation("leaky_tanh"), inputs=1), tmp_path / "net.onnx")
 
 
 def test_a_new_op(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from lipcert.activations import balls
 from lipcert.activations.local import kinks
-from lipcert.activations.record import Parameters, Pointwise
+from lipcert.activations.record import Parameters, Pointwise, tried
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,6 +59,7 @@ LOG = Pointwise(
     "the slope 1/x shrinks with x > 0",
     bends=_none,
     limits=_ends(np.inf, 0.0),
+    examples=tried(positive=True),
 )
 
 SQRT = Pointwise(
@@ -72,6 +73,7 @@ SQRT = Pointwise(
     bends=_none,
     limits=_ends(np.inf, 0.0),
     reach=_ends(0.0, np.inf),
+    examples=tried(positive=True),
 )
 
 RECIPROCAL = Pointwise(
@@ -84,6 +86,7 @@ RECIPROCAL = Pointwise(
     "the slope −1/x² is monotone on either side of zero",
     bends=_at_zero,
     limits=_ends(0.0, 0.0),
+    examples=tried(positive=True),
 )
 
 
@@ -134,6 +137,7 @@ POWER = Pointwise(
     _power_enclosure,
     "the slope p·x^(p − 1) is monotone on either side of zero",
     bends=_at_zero,
+    examples=(*tried(exponent=(2, 3, 7, 1)), *tried(exponent=(-2, 0.5, -1.5), positive=True)),
 )
 
 RECORDS = (EXP, LOG, SQRT, RECIPROCAL, POWER)

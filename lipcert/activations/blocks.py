@@ -10,16 +10,24 @@ import numpy as np
 
 from lipcert.activations import balls, rational
 from lipcert.activations.rational import RationalForm
-from lipcert.activations.record import ActivationRecord, NormalForm, Parameters
+from lipcert.activations.record import ActivationRecord, Example, NormalForm, Parameters
 from lipcert.activations.sorting import Maximum, helmert, mean_slope, normal_form, rational_slope
 from lipcert.rounding import UNIT, Interval, down, gamma, up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lipcert.activations.spelling import Pen
     from lipcert.arrays import Array
 
 _TINY = np.finfo(np.float64).tiny
+
+
+def _reflection(block: int) -> Example:
+    """A reflection without symmetries."""
+    v = np.sqrt(2.0) + np.arange(1.0, block + 1.0)[None] * (-1.0) ** np.arange(block)
+    v /= np.linalg.norm(v)
+    return Example(block, {"u": 2.0 * v, "c": v})
 
 
 class Householder(ActivationRecord):
@@ -31,6 +39,7 @@ class Householder(ActivationRecord):
 
     name = "householder"
     source = "Singla et al. 2021 (arXiv 2108.04062), Pauli et al. 2024 (arXiv 2401.14033); min(t, 0) = (t − |t|)/2"
+    examples = tuple(_reflection(block) for block in (1, 2, 3, 4, 7))
 
     def value(self, z: Array, parameters: Parameters) -> Array:
         u, c = parameters["u"][:, :, None], parameters["c"][:, :, None]
@@ -88,6 +97,11 @@ class Householder(ActivationRecord):
         # x − u·min(t, 0) with min(t, 0) = (t − |t|)/2
         u, c = parameters["u"], parameters["c"]
         return np.eye(block)[None], -0.5 * u[:, :, None], 0.5 * u[:, :, None], c[:, None, :]
+
+    def spelled(self, pen: Pen, x: str, block: int, parameters: Parameters) -> str:
+        u, c = (pen.constant(np.ascontiguousarray(parameters[key]), key) for key in "uc")
+        t = pen.op("ReduceSum", pen.op("Mul", x, c), pen.integers([2]), keepdims=1)
+        return pen.op("Sub", x, pen.op("Mul", pen.op("Min", t, pen.number(0.0)), u))
 
     def lipschitz(
         self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
@@ -150,6 +164,9 @@ class Softmax(ActivationRecord):
     def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
         return _shares(on, block).reaching(0.0, 1.0)
 
+    def spelled(self, pen: Pen, x: str, block: int, parameters: Parameters) -> str:
+        return pen.op("Softmax", x, axis=-1)
+
     def lipschitz(
         self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
     ) -> float:
@@ -198,6 +215,9 @@ class LogSoftmax(ActivationRecord):
 
     def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
         return _shares(on, block, logarithm=True).reaching(-np.inf, 0.0)
+
+    def spelled(self, pen: Pen, x: str, block: int, parameters: Parameters) -> str:
+        return pen.op("LogSoftmax", x, axis=-1)
 
     def lipschitz(
         self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
@@ -250,6 +270,9 @@ class LogSumExp(ActivationRecord):
         # the maximum is near, also where the balls say nothing
         most = on.of_blocks(block, lambda end: end.max(axis=1))
         return Interval(low, high).meet(Interval(most.low, up(most.high + np.log(block) * (1.0 + 4.0 * UNIT))))
+
+    def spelled(self, pen: Pen, x: str, block: int, parameters: Parameters) -> str:
+        return pen.op("ReduceLogSumExp", x, pen.integers([2]), keepdims=0)
 
     def lipschitz(
         self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
@@ -319,6 +342,9 @@ class EuclideanNorm(Nonexpansive):
             low = np.sqrt((least**2).sum(axis=1)) * (1.0 - room)
             high = np.sqrt((z.magnitude() ** 2).sum(axis=1) + block * 2.0**-1000) * (1.0 + room)
         return Interval(np.where(np.isfinite(low), np.maximum(down(low), 0.0), 0.0), up(high))
+
+    def spelled(self, pen: Pen, x: str, block: int, parameters: Parameters) -> str:
+        return pen.op("ReduceL2", x, pen.integers([2]), keepdims=0)
 
     def describe(self, blocks: int, block: int) -> str:
         return _counted(blocks, f"Euclidean norm over {block}")

@@ -7,7 +7,7 @@ from scipy.special import expit, log_expit
 
 from lipcert.activations import balls
 from lipcert.activations.local import kinks
-from lipcert.activations.record import Parameters, Pointwise
+from lipcert.activations.record import Parameters, Pointwise, tried
 from lipcert.arrays import Array
 from lipcert.errors import InvalidRequest
 from lipcert.rounding import Interval
@@ -40,6 +40,7 @@ GAUSSIAN = Pointwise(
     limits=lambda p: _ends(0.0, 0.0),
     reach=lambda p: _ends(0.0, 1.0),
     smooth=True,
+    spelling=lambda w, x, p: w.op("Exp", w.op("Neg", w.op("Mul", x, x))),
 )
 
 
@@ -63,6 +64,8 @@ SIGMOID_POWER = Pointwise(
     limits=lambda p: _ends(0.0, 0.0),
     reach=lambda p: _ends(0.0, 1.0),
     smooth=True,
+    spelling=lambda w, x, p: w.op("Pow", w.op("Sigmoid", x), w.vector(p["exponent"])),
+    examples=tried(exponent=(2.0, 0.5, 7.0)),
 )
 
 RECORDS = (GAUSSIAN, SIGMOID_POWER)

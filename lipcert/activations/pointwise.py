@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,13 +10,15 @@ from scipy.special import erf, erfc, expit
 
 from lipcert.activations import balls
 from lipcert.activations.local import kinks, periodic
-from lipcert.activations.record import Parameters, Pointwise
+from lipcert.activations.record import Parameters, Pointwise, tried
+from lipcert.activations.spelling import attributed, in_float32, selected, single
 from lipcert.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lipcert.activations.local import Bends
+    from lipcert.activations.spelling import Pen
     from lipcert.arrays import Array
     from lipcert.rounding import Interval
 
@@ -117,7 +120,18 @@ RELU = Pointwise(
     "slopes 0 and 1; LipSDP, arXiv 1906.04893",
     modulus=True,
     breaks=lambda p: _one_kink(0.0, np.zeros(1), _ONE),
+    spelling=single("Relu"),
 )
+
+
+def _leaky_relu(pen: Pen, x: str, p: Parameters) -> str:
+    alpha = p["alpha"]
+    if not in_float32(alpha):
+        return selected(pen, x, x, pen.op("Mul", x, pen.vector(alpha)))
+    if (alpha == alpha[0]).all():
+        return pen.op("LeakyRelu", x, alpha=float(alpha[0]))
+    return pen.op("PRelu", x, pen.vector(alpha))
+
 
 LEAKY_RELU = Pointwise(
     "leaky_relu",
@@ -128,6 +142,8 @@ LEAKY_RELU = Pointwise(
     lambda x, p: balls.cases(x, 0, lambda y: p["alpha"] * y, lambda y: y),
     "slopes alpha and 1, any sign of alpha; PReLU is the same with one alpha a channel",
     breaks=lambda p: _one_kink(0.0, p["alpha"], _ONE),
+    spelling=_leaky_relu,
+    examples=tried(alpha=(0.1, 1.7, -0.4, 1.0)),
 )
 
 TWO_SLOPE = Pointwise(
@@ -139,6 +155,8 @@ TWO_SLOPE = Pointwise(
     lambda x, p: balls.cases(x, 0, lambda y: p["below"] * y, lambda y: p["above"] * y),
     "slope `below` for x < 0 and `above` for x > 0",
     breaks=lambda p: _one_kink(0.0, p["below"], p["above"]),
+    spelling=lambda w, x, p: selected(w, x, w.op("Mul", x, w.vector(p["above"])), w.op("Mul", x, w.vector(p["below"]))),
+    examples=tried(below=(-2.0, 3.0), above=(0.5, -1.0)),
 )
 
 ABS = Pointwise(
@@ -151,6 +169,7 @@ ABS = Pointwise(
     "slopes −1 and 1",
     modulus=True,
     breaks=lambda p: _one_kink(0.0, -_ONE, _ONE),
+    spelling=single("Abs"),
 )
 
 
@@ -165,6 +184,15 @@ def _clip_enclosure(x: Any, p: Any) -> Any:
     return balls.cases(lifted, p["high"], lambda y: y, lambda y: balls.constant(y, p["high"]))
 
 
+def _clip(pen: Pen, x: str, p: Parameters) -> str:
+    low, high = p["low"], p["high"]
+    if (low == low[0]).all() and (high == high[0]).all():
+        ends = [pen.number(float(end[0])) if np.isfinite(end[0]) else "" for end in (low, high)]
+        return pen.op("Clip", x, *ends) if any(ends) else x
+    raised = pen.op("Max", x, pen.constant(np.clip(low, -pen.largest, pen.largest), "p"))
+    return pen.op("Min", raised, pen.constant(np.clip(high, -pen.largest, pen.largest), "p"))
+
+
 CLIP = Pointwise(
     "clip",
     "clipped units",
@@ -174,6 +202,8 @@ CLIP = Pointwise(
     _clip_enclosure,
     "min(max(x, low), high): slopes 0 and 1, constant for low ≥ high; ReLU6 and HardTanh are of this kind",
     breaks=_clip_breaks,
+    spelling=_clip,
+    examples=tried(low=(0.0, -np.inf, 2.0), high=(6.0, 1.0, -1.0)),
 )
 
 ELU = Pointwise(
@@ -187,6 +217,8 @@ ELU = Pointwise(
     bends=_bends(0.0),
     limits=_within(0.0, 1.0),
     reach=lambda p: (np.minimum(-p["alpha"], 0.0), np.full(1, np.inf)),
+    spelling=attributed("Elu"),
+    examples=tried(alpha=(0.7, 2.5, -0.6)),
 )
 
 
@@ -205,6 +237,8 @@ SELU = Pointwise(
     "slope gamma above zero, gamma·alpha·e^x below; 1.7581 for the constants of arXiv 1706.02515",
     bends=_bends(0.0),
     limits=lambda p: (np.zeros(1), p["gamma"]),
+    spelling=attributed("Selu"),
+    examples=tried(alpha=(1.6732632423543772, -0.5), gamma=(1.0507009873554805, 2.0)),
 )
 
 
@@ -225,6 +259,8 @@ CELU = Pointwise(
     limits=_within(0.0, 1.0),
     reach=lambda p: (-p["alpha"], np.full(1, np.inf)),
     smooth=True,
+    spelling=attributed("Celu"),
+    examples=tried(alpha=(0.5, 3.0)),
 )
 
 TANH = Pointwise(
@@ -239,6 +275,7 @@ TANH = Pointwise(
     limits=_within(0.0, 0.0),
     reach=_within(-1.0, 1.0),
     smooth=True,
+    spelling=single("Tanh"),
 )
 
 SIGMOID = Pointwise(
@@ -253,6 +290,7 @@ SIGMOID = Pointwise(
     limits=_within(0.0, 0.0),
     reach=_within(0.0, 1.0),
     smooth=True,
+    spelling=single("Sigmoid"),
 )
 
 
@@ -260,6 +298,13 @@ def _softplus_slopes(p: Parameters) -> tuple[Array, Array]:
     if not p["beta"].all():
         raise InvalidRequest("softplus needs beta ≠ 0")
     return np.zeros(1), np.ones(1)
+
+
+def _softplus(pen: Pen, x: str, p: Parameters) -> str:
+    beta = p["beta"]
+    if (beta == 1.0).all():
+        return pen.op("Softplus", x)
+    return pen.op("Div", pen.op("Softplus", pen.op("Mul", x, pen.vector(beta))), pen.vector(beta))
 
 
 SOFTPLUS = Pointwise(
@@ -274,6 +319,8 @@ SOFTPLUS = Pointwise(
     limits=lambda p: _step(p["beta"], np.zeros(1), _ONE),
     reach=lambda p: (np.where(p["beta"] > 0, 0.0, -np.inf), np.where(p["beta"] > 0, np.inf, 0.0)),
     smooth=True,
+    spelling=_softplus,
+    examples=tried(beta=(1.0, 2.5, -1.0)),
 )
 
 LOG_SIGMOID = Pointwise(
@@ -288,6 +335,7 @@ LOG_SIGMOID = Pointwise(
     limits=_within(1.0, 0.0),
     reach=_within(-np.inf, 0.0),
     smooth=True,
+    spelling=lambda w, x, p: w.op("Neg", w.op("Softplus", w.op("Neg", x))),
 )
 
 SOFTSIGN = Pointwise(
@@ -302,6 +350,7 @@ SOFTSIGN = Pointwise(
     limits=_within(0.0, 0.0),
     reach=_within(-1.0, 1.0),
     smooth=True,
+    spelling=single("Softsign"),
 )
 
 HARD_SIGMOID = Pointwise(
@@ -315,6 +364,8 @@ HARD_SIGMOID = Pointwise(
     bends=_gate_bends,
     limits=_within(0.0, 0.0),
     reach=_within(0.0, 1.0),
+    spelling=attributed("HardSigmoid"),
+    examples=tried(alpha=(0.2, -0.7), beta=(0.5, 0.1)),
 )
 
 
@@ -333,12 +384,21 @@ HARD_SWISH = Pointwise(
     "whatever alpha is; [−½, 3/2] for beta = ½",
     bends=_gate_bends,
     limits=lambda p: _step(p["alpha"], np.zeros(1), _ONE),
+    spelling=lambda w, x, p: w.op("Mul", x, w.by_attributes("HardSigmoid", x, p)),
+    examples=tried(alpha=(1 / 6, 0.4, -1.0), beta=(0.5, -0.3, 2.5)),
 )
 
 
 def _hard_swish_gradient(z: Array, alpha: Array, beta: Array) -> Array:
     s = np.clip(alpha * z + beta, 0.0, 1.0)
     return np.asarray(np.where((s > 0) & (s < 1), 2.0 * s - beta, s))
+
+
+def _gelu(pen: Pen, x: str, p: Parameters) -> str:
+    if (p["rate"] == np.sqrt(0.5)).all():
+        return pen.op("Gelu", x)
+    gate = pen.op("Add", pen.op("Erf", pen.op("Mul", x, pen.vector(p["rate"]))), pen.number(1.0))
+    return pen.op("Mul", pen.op("Mul", x, gate), pen.number(0.5))
 
 
 GELU = Pointwise(
@@ -353,6 +413,8 @@ GELU = Pointwise(
     bends=_scaled_bends(1.0, "rate"),
     limits=lambda p: _step(p["rate"], np.zeros(1), _ONE),
     smooth=True,
+    spelling=_gelu,
+    examples=tried(rate=(math.sqrt(0.5), -0.3, 4.0)),
 )
 
 
@@ -384,6 +446,7 @@ GELU_TANH = Pointwise(
     bends=_bends(-1.4185040087908284, 1.4185040087908284),
     limits=_within(0.0, 1.0),
     smooth=True,
+    spelling=single("Gelu", approximate="tanh"),
 )
 
 SILU = Pointwise(
@@ -398,6 +461,8 @@ SILU = Pointwise(
     bends=_scaled_bends(2.3993572805154677, "beta"),
     limits=lambda p: _step(p["beta"], np.zeros(1), _ONE),
     smooth=True,
+    spelling=lambda w, x, p: w.op("Mul", x, w.op("Sigmoid", w.op("Mul", x, w.vector(p["beta"])))),
+    examples=tried(beta=(1.0, 1.702, -0.8)),
 )
 
 
@@ -430,6 +495,7 @@ MISH = Pointwise(
     bends=_bends(-2.2563763963607932, 1.4905711794854285),
     limits=_within(0.0, 1.0),
     smooth=True,
+    spelling=single("Mish"),
 )
 
 ERF = Pointwise(
@@ -444,6 +510,7 @@ ERF = Pointwise(
     limits=_within(0.0, 0.0),
     reach=_within(-1.0, 1.0),
     smooth=True,
+    spelling=single("Erf"),
 )
 
 SIN = Pointwise(
@@ -457,6 +524,7 @@ SIN = Pointwise(
     bends=_periodic_bends(0.0, np.pi),
     reach=_within(-1.0, 1.0),
     smooth=True,
+    spelling=single("Sin"),
 )
 
 COS = Pointwise(
@@ -470,7 +538,14 @@ COS = Pointwise(
     bends=_periodic_bends(np.pi / 2, np.pi),
     reach=_within(-1.0, 1.0),
     smooth=True,
+    spelling=single("Cos"),
 )
+
+
+def _sine_squared(pen: Pen, x: str) -> str:
+    sine = pen.op("Sin", x)
+    return pen.op("Mul", sine, sine)
+
 
 SIN_SQUARED = Pointwise(
     "sin_squared",
@@ -483,7 +558,14 @@ SIN_SQUARED = Pointwise(
     bends=_periodic_bends(np.pi / 4, np.pi / 2),
     reach=_within(0.0, 1.0),
     smooth=True,
+    spelling=lambda w, x, p: _sine_squared(w, x),
 )
+
+
+def _snake(pen: Pen, x: str, p: Parameters) -> str:
+    a = pen.vector(p["a"])
+    return pen.op("Add", x, pen.op("Div", _sine_squared(pen, pen.op("Mul", x, a)), a))
+
 
 SNAKE = Pointwise(
     "snake",
@@ -495,6 +577,8 @@ SNAKE = Pointwise(
     "x + sin²(a·x)/a, a ≠ 0, has the slope 1 + sin(2a·x) in [0, 2]; arXiv 2006.08195",
     bends=_periodic_bends(np.pi / 4, np.pi / 2, "a"),
     smooth=True,
+    spelling=_snake,
+    examples=tried(a=(1.0, -0.5)),
 )
 
 ARCTAN = Pointwise(
@@ -509,6 +593,7 @@ ARCTAN = Pointwise(
     limits=_within(0.0, 0.0),
     reach=_within(-1.5707963267948968, 1.5707963267948968),
     smooth=True,
+    spelling=single("Atan"),
 )
 
 ARSINH = Pointwise(
@@ -522,6 +607,7 @@ ARSINH = Pointwise(
     bends=_bends(0.0),
     limits=_within(0.0, 0.0),
     smooth=True,
+    spelling=single("Asinh"),
 )
 
 
@@ -545,6 +631,8 @@ SOFTSHRINK = Pointwise(
     ),
     "x − clip(x, −lambd, lambd): slopes 0 and 1",
     breaks=_soft_breaks,
+    spelling=lambda w, x, p: w.by_attributes("Shrink", x, {"lambd": p["lambd"], "bias": p["lambd"]}),
+    examples=tried(lambd=(0.5, 2.0)),
 )
 
 TANHSHRINK = Pointwise(
@@ -558,6 +646,7 @@ TANHSHRINK = Pointwise(
     bends=_bends(0.0),
     limits=_within(1.0, 1.0),
     smooth=True,
+    spelling=lambda w, x, p: w.op("Sub", x, w.op("Tanh", x)),
 )
 
 
@@ -578,6 +667,8 @@ SOFT_ABS = Pointwise(
     limits=_within(-1.0, 1.0),
     reach=_within(0.0, np.inf),
     smooth=True,
+    spelling=lambda w, x, p: w.op("Sqrt", w.op("Add", w.op("Mul", x, x), w.vector(p["offset"]))),
+    examples=tried(offset=(1.0, 0.01)),
 )
 
 RECORDS = (

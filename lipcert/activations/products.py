@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lipcert.activations import balls
-from lipcert.activations.record import ActivationRecord, NormalForm, Parameters, slope_centre
+from lipcert.activations.record import ActivationRecord, NormalForm, Parameters, slope_centre, tried
 from lipcert.errors import Unbounded
 from lipcert.rounding import TINY, UNIT, Interval, down, gamma, up
 
@@ -59,6 +59,7 @@ class Product(ActivationRecord):
 
     name = "product"
     source = "Δ(xy) = ½(y + y′)Δx + ½(x + x′)Δy; docs/theory.md 11"
+    examples = tried(block=2)
 
     def output_size(self, block: int, parameters: Parameters) -> int:
         return 1
@@ -114,6 +115,11 @@ class MatrixProduct(ActivationRecord):
 
     name = "matrix_product"
     source = "Δ(AB) = ΔA·B̄ + Ā·ΔB, ‖ΔA_i(B̄ − B_m)‖ ≤ ‖B_r‖‖ΔA_i‖; docs/theory.md 11"
+    examples = (
+        *tried(block=7, rows=(1,), inner=(1,)),
+        *tried(block=12, rows=(2,), inner=(3,)),
+        *tried(block=8, rows=(2,), inner=(2,)),
+    )
 
     def output_size(self, block: int, parameters: Parameters) -> int:
         rows, _, columns = self.sizes(block, parameters)
@@ -267,6 +273,11 @@ class RootMeanSquare(_Scaled):
 
     name = "rms_norm"
     source = "J = (I − zzᵀ/(count s²))/s, s² = ‖z‖²/count + eps; docs/theory.md 11"
+    examples = (
+        *tried(block=4, eps=(1e-2,), count=(4,)),
+        *tried(block=3, eps=(0.0,), count=(1,), positive=True),
+        *tried(block=1, eps=(1e-5,), count=(1,)),
+    )
 
     def _least(self, block: int, parameters: Parameters, on: Interval | None) -> Array:
         eps, count = parameters["eps"], parameters["count"]
@@ -327,6 +338,7 @@ class UnitVector(_Scaled):
 
     name = "unit_vector"
     source = "J = (I − zzᵀ/‖z‖²)/‖z‖ beyond the floor and I/floor within; docs/theory.md 11"
+    examples = (*tried(block=3, floor=(0.5,)), *tried(block=2, floor=(1e-6,), positive=True))
 
     def _least(self, block: int, parameters: Parameters, on: Interval | None) -> Array:
         floor = parameters["floor"]

@@ -16,6 +16,7 @@ from lipcert.errors import InvalidRequest, Unbounded
 from lipcert.rounding import Interval
 
 if TYPE_CHECKING:
+    from lipcert.activations.spelling import Pen, Spelling
     from lipcert.arrays import Array, IntArray
 
 
@@ -51,6 +52,41 @@ class NormalForm:
         return int(self.column_group.max(initial=-1)) + 1
 
 
+@dataclass(frozen=True)
+class Example:
+    """A block and parameters to try a record with, as the tests do.
+
+    Attributes
+    ----------
+    block
+        Inputs of a block.
+    parameters
+        One set, with a first axis of 1.
+    positive
+        Whether the record is defined for positive inputs only.
+    """
+
+    block: int = 1
+    parameters: Parameters = field(default_factory=dict)
+    positive: bool = False
+
+
+def tried(*, block: int = 1, positive: bool = False, **values: Sequence[float]) -> tuple[Example, ...]:
+    """Examples with these parameters, the k-th with the k-th number of each.
+
+    Examples
+    --------
+    >>> [example.parameters["alpha"].item() for example in tried(alpha=(0.5, 2.0))]
+    [0.5, 2.0]
+    """
+    names = tuple(values)
+    rows = zip(*values.values(), strict=True) if values else [()]
+    return tuple(
+        Example(block, {name: np.array([float(v)]) for name, v in zip(names, row, strict=True)}, positive)
+        for row in rows
+    )
+
+
 class ActivationRecord(ABC):
     """One activation: its value, derivative, normal form and source.
 
@@ -65,11 +101,14 @@ class ActivationRecord(ABC):
         The paper or the derivation that the normal form comes from.
     largest_row
         A power of two that is at least Σ_j |∂φ_i/∂z_j| everywhere, its ℓ∞ constant, where the normal form says less of it.
+    examples
+        What to try it with.
     """
 
     name: str
     source: str
     largest_row: float | None = None
+    examples: tuple[Example, ...] = tuple(Example(block) for block in (1, 2, 3, 4, 7))
 
     def output_size(self, block: int, parameters: Parameters) -> int:
         """Outputs of a block of `block` inputs."""
@@ -154,6 +193,19 @@ class ActivationRecord(ABC):
     ) -> float:
         """A proven ℓ2 Lipschitz constant of a block, rounded up: the activation's factor in the norm product."""
 
+    def spelled(self, pen: Pen, x: str, block: int, parameters: Parameters) -> str:
+        """φ(x) in ops of ONNX: x is (batch, size) for scalar records and (batch, blocks, block) for the others.
+
+        Raises
+        ------
+        InvalidRequest
+            If no spelling is known.
+        """
+        raise InvalidRequest(
+            f"the activation {self.name!r} has no spelling in ONNX",
+            advice="give its record one, as 'Extending' in the documentation shows",
+        )
+
     def describe(self, blocks: int, block: int) -> str:
         """How a person would name it, such as '512 MaxMin pairs'."""
         return f"{blocks * block} {self.name}"
@@ -209,6 +261,10 @@ class Pointwise(ActivationRecord):
         The least and the largest value, rounded outward.
     smooth
         Whether the derivative is continuous, whatever the parameters, with a derivative of its own but at single points.
+    spelling
+        Its ops in ONNX, for `lipcert.save`; parameters come as (1,) or (numbers,).
+    examples
+        What to try it with, as `tried` makes them.
     """
 
     name: str
@@ -224,6 +280,8 @@ class Pointwise(ActivationRecord):
     limits: local.Pair | None = field(default=None, kw_only=True)
     reach: local.Pair | None = field(default=None, kw_only=True)
     smooth: bool = field(default=False, kw_only=True)
+    spelling: Spelling | None = field(default=None, kw_only=True)
+    examples: tuple[Example, ...] = field(default=(Example(),), kw_only=True)
 
     def value(self, z: Array, parameters: Parameters) -> Array:
         return self.function(z, _aligned(parameters))
@@ -285,6 +343,11 @@ class Pointwise(ActivationRecord):
     def slope_lines(self, parameters: Parameters, on: Interval) -> tuple[Array, Array, Array, Array] | None:
         """(below, under, above, over) with below·z + under ≤ φ′(z) ≤ above·z + over on a range; None where φ′ may jump."""
         return local.slope_lines(self, parameters, on)
+
+    def spelled(self, pen: Pen, x: str, block: int, parameters: Parameters) -> str:
+        if self.spelling is None:
+            return super().spelled(pen, x, block, parameters)
+        return self.spelling(pen, x, parameters)
 
     def is_modulus(self, block: int) -> bool:
         return self.modulus

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lipcert.activations.rational import RationalForm, Rationals
+    from lipcert.activations.spelling import Pen
     from lipcert.arrays import Array
     from lipcert.rounding import Interval
 
@@ -128,6 +129,9 @@ class Sort(ActivationRecord):
         form = self.normal_form(block, parameters)
         return form.K, np.zeros_like(form.P), form.P, form.Q
 
+    def spelled(self, pen: Pen, x: str, block: int, parameters: Parameters) -> str:
+        return pen.op("TopK", x, pen.integers([block]), outputs=2, axis=2, largest=0)
+
     def lipschitz(
         self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
     ) -> float:
@@ -198,6 +202,9 @@ class Maximum(ActivationRecord):
             return None
         form = self.normal_form(block, parameters)
         return form.K, np.zeros_like(form.P), form.P, form.Q
+
+    def spelled(self, pen: Pen, x: str, block: int, parameters: Parameters) -> str:
+        return pen.op("ReduceMax", x, pen.integers([2]), keepdims=0)
 
     def lipschitz(
         self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None

@@ -7,7 +7,7 @@ between two casts. Parameters that ONNX keeps in attributes are float32 numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from lipcert.activations import Pointwise
+from lipcert.activations.spelling import in_float32
 from lipcert.arrays import Array, IntArray
 from lipcert.errors import InvalidRequest
 from lipcert.files import write
@@ -71,7 +73,7 @@ def to_model(graph: Graph) -> onnx.ModelProto:
     """The ONNX model of a graph."""
     if len(graph.inputs) != 1:
         raise InvalidRequest(f"a network with one input can be saved, this has {len(graph.inputs)}")
-    dtype = np.dtype(np.float32 if all(_is_float32(a) for a in _numbers(graph)) else np.float64)
+    dtype = np.dtype(np.float32 if all(in_float32(a) for a in _numbers(graph)) else np.float64)
     writer = _Writer(dtype)
     x = writer.named("x" if not graph.nodes[graph.inputs[0]].name else graph.nodes[graph.inputs[0]].name)
     y = writer.graph(graph, [x], _samples(graph))
@@ -130,6 +132,11 @@ class _Writer:
     def number(self, value: float) -> str:
         """A constant scalar."""
         return self.constant(np.array(value, dtype=np.float64))
+
+    @property
+    def largest(self) -> float:
+        """The largest number of the file's type."""
+        return float(np.finfo(self.dtype).max)
 
     def integers(self, values: Sequence[int]) -> str:
         """A constant vector of integers."""
@@ -195,7 +202,7 @@ class _Writer:
             return self.op("Gather", padded, self.constant(a.index + 1, "i"), axis=1)
         if isinstance(a, Diagonal):
             return self.op("Mul", x, self.constant(a.entries, "d"))
-        if isinstance(a, Convolution) and 1 <= len(a.size) <= 3 and (self.dtype == np.float32 or _is_float32(a.kernel)):
+        if isinstance(a, Convolution) and 1 <= len(a.size) <= 3 and (self.dtype == np.float32 or in_float32(a.kernel)):
             return self._convolution(a, x)
         matrix = a.to_sparse()
         count = np.diff(matrix.indptr)
@@ -238,20 +245,18 @@ class _Writer:
     # ---- activations
 
     def _activation(self, node: Activation, x: str) -> str:
+        record = node.record
         parameters = {
             key: np.broadcast_to(value, (node.blocks, *value.shape[1:])) for key, value in node.parameters.items()
         }
-        if node.kind in _POINTWISE:
-            flat = {key: value.ravel() for key, value in parameters.items()}
-            return _POINTWISE[node.kind](self, x, flat)
-        if node.kind not in _BLOCKS:
-            raise InvalidRequest(
-                f"the activation {node.kind!r} has no spelling in ONNX",
-                where=node.name,
-                advice="register one with lipcert.importer.writer.spells",
-            )
-        blocks = self.reshaped(x, (node.blocks, node.block))
-        return self.reshaped(_BLOCKS[node.kind](self, blocks, node.block, parameters), (node.size,))
+        try:
+            if isinstance(record, Pointwise):
+                return record.spelled(self, x, 1, parameters)
+            blocks = self.reshaped(x, (node.blocks, node.block))
+            return self.reshaped(record.spelled(self, blocks, node.block, parameters), (node.size,))
+        except InvalidRequest as error:
+            error.where = node.name
+            raise
 
     def vector(self, values: Array) -> str:
         """A parameter: one number where all agree."""
@@ -403,11 +408,6 @@ def _samples(graph: Graph) -> Array:
     return np.random.default_rng(0).standard_normal((graph.input_size, 8))
 
 
-def _is_float32(array: Array) -> bool:
-    with np.errstate(over="ignore"):
-        return bool((array.astype(np.float32).astype(np.float64) == array).all())
-
-
 def _numbers(graph: Graph) -> Iterator[Array]:
     """All arrays of a graph."""
     for _, node in graph.walk():
@@ -423,143 +423,3 @@ def _numbers(graph: Graph) -> Iterator[Array]:
             yield from node.parameters.values()
         elif isinstance(node, FixedPoint):
             yield from _numbers(node.cell)
-
-
-# ---- the recipe of each activation of the table, on (batch, size) or on (batch, blocks, block)
-
-Recipe = Callable[[_Writer, str, Mapping[str, Array]], str]
-
-
-def _single(kind: str, **attributes: Any) -> Recipe:
-    return lambda w, x, p: w.op(kind, x, **attributes)
-
-
-def _attributed(kind: str) -> Recipe:
-    return lambda w, x, p: w.by_attributes(kind, x, p)
-
-
-def _selected(w: _Writer, x: str, above: str, below: str) -> str:
-    return w.op("Where", w.op("Greater", x, w.number(0.0)), above, below)
-
-
-def _leaky_relu(w: _Writer, x: str, p: Mapping[str, Array]) -> str:
-    alpha = p["alpha"]
-    if not _is_float32(alpha):
-        return _selected(w, x, x, w.op("Mul", x, w.vector(alpha)))
-    if (alpha == alpha[0]).all():
-        return w.op("LeakyRelu", x, alpha=float(alpha[0]))
-    return w.op("PRelu", x, w.vector(alpha))
-
-
-def _two_slope(w: _Writer, x: str, p: Mapping[str, Array]) -> str:
-    return _selected(w, x, w.op("Mul", x, w.vector(p["above"])), w.op("Mul", x, w.vector(p["below"])))
-
-
-def _clip(w: _Writer, x: str, p: Mapping[str, Array]) -> str:
-    low, high = p["low"], p["high"]
-    if (low == low[0]).all() and (high == high[0]).all():
-        ends = [w.number(float(end[0])) if np.isfinite(end[0]) else "" for end in (low, high)]
-        return w.op("Clip", x, *ends) if any(ends) else x
-    largest = float(np.finfo(w.dtype).max)
-    raised = w.op("Max", x, w.constant(np.clip(low, -largest, largest), "p"))
-    return w.op("Min", raised, w.constant(np.clip(high, -largest, largest), "p"))
-
-
-def _gelu(w: _Writer, x: str, p: Mapping[str, Array]) -> str:
-    if (p["rate"] == np.sqrt(0.5)).all():
-        return w.op("Gelu", x)
-    gate = w.op("Add", w.op("Erf", w.op("Mul", x, w.vector(p["rate"]))), w.number(1.0))
-    return w.op("Mul", w.op("Mul", x, gate), w.number(0.5))
-
-
-def _softplus(w: _Writer, x: str, p: Mapping[str, Array]) -> str:
-    beta = p["beta"]
-    if (beta == 1.0).all():
-        return w.op("Softplus", x)
-    return w.op("Div", w.op("Softplus", w.op("Mul", x, w.vector(beta))), w.vector(beta))
-
-
-def _sine_squared(w: _Writer, x: str) -> str:
-    sine = w.op("Sin", x)
-    return w.op("Mul", sine, sine)
-
-
-def _snake(w: _Writer, x: str, p: Mapping[str, Array]) -> str:
-    a = w.vector(p["a"])
-    return w.op("Add", x, w.op("Div", _sine_squared(w, w.op("Mul", x, a)), a))
-
-
-_POINTWISE: dict[str, Recipe] = {
-    "relu": _single("Relu"),
-    "leaky_relu": _leaky_relu,
-    "two_slope": _two_slope,
-    "abs": _single("Abs"),
-    "clip": _clip,
-    "elu": _attributed("Elu"),
-    "selu": _attributed("Selu"),
-    "celu": _attributed("Celu"),
-    "tanh": _single("Tanh"),
-    "sigmoid": _single("Sigmoid"),
-    "softplus": _softplus,
-    "log_sigmoid": lambda w, x, p: w.op("Neg", w.op("Softplus", w.op("Neg", x))),
-    "softsign": _single("Softsign"),
-    "hard_sigmoid": _attributed("HardSigmoid"),
-    "hard_swish": lambda w, x, p: w.op("Mul", x, w.by_attributes("HardSigmoid", x, p)),
-    "gelu": _gelu,
-    "gelu_tanh": _single("Gelu", approximate="tanh"),
-    "silu": lambda w, x, p: w.op("Mul", x, w.op("Sigmoid", w.op("Mul", x, w.vector(p["beta"])))),
-    "mish": _single("Mish"),
-    "erf": _single("Erf"),
-    "sin": _single("Sin"),
-    "cos": _single("Cos"),
-    "sin_squared": lambda w, x, p: _sine_squared(w, x),
-    "snake": _snake,
-    "arctan": _single("Atan"),
-    "arsinh": _single("Asinh"),
-    "softshrink": lambda w, x, p: w.by_attributes("Shrink", x, {"lambd": p["lambd"], "bias": p["lambd"]}),
-    "tanhshrink": lambda w, x, p: w.op("Sub", x, w.op("Tanh", x)),
-    "gaussian": lambda w, x, p: w.op("Exp", w.op("Neg", w.op("Mul", x, x))),
-    "sigmoid_power": lambda w, x, p: w.op("Pow", w.op("Sigmoid", x), w.vector(p["exponent"])),
-    "soft_abs": lambda w, x, p: w.op("Sqrt", w.op("Add", w.op("Mul", x, x), w.vector(p["offset"]))),
-}
-
-
-def _sort(w: _Writer, x: str, block: int, p: Mapping[str, Array]) -> str:
-    return w.op("TopK", x, w.integers([block]), outputs=2, axis=2, largest=0)
-
-
-def _householder(w: _Writer, x: str, block: int, p: Mapping[str, Array]) -> str:
-    t = w.op("ReduceSum", w.op("Mul", x, w.constant(np.ascontiguousarray(p["c"]), "c")), w.integers([2]), keepdims=1)
-    return w.op("Sub", x, w.op("Mul", w.op("Min", t, w.number(0.0)), w.constant(np.ascontiguousarray(p["u"]), "u")))
-
-
-_BLOCKS: dict[str, Callable[[_Writer, str, int, Mapping[str, Array]], str]] = {
-    "sort": _sort,
-    "maximum": lambda w, x, block, p: w.op("ReduceMax", x, w.integers([2]), keepdims=0),
-    "householder": _householder,
-    "softmax": lambda w, x, block, p: w.op("Softmax", x, axis=-1),
-    "log_softmax": lambda w, x, block, p: w.op("LogSoftmax", x, axis=-1),
-    "log_sum_exp": lambda w, x, block, p: w.op("ReduceLogSumExp", x, w.integers([2]), keepdims=0),
-    "norm": lambda w, x, block, p: w.op("ReduceL2", x, w.integers([2]), keepdims=0),
-    # the same functions with other constraints
-    "sort_published": _sort,
-    "householder_published": _householder,
-}
-
-
-def spells(kind: str) -> Callable[[Recipe], Recipe]:
-    """Register how `save` writes a scalar activation: a function of the writer, the name of its input and its parameters.
-
-    Examples
-    --------
-    >>> @spells("leaky_tanh")
-    ... def leaky_tanh(writer, x, parameters):
-    ...     return writer.op("Add", writer.op("Tanh", x), writer.op("Mul", x, writer.vector(np.array([0.125]))))
-    >>> del _POINTWISE["leaky_tanh"]
-    """
-
-    def register(recipe: Recipe) -> Recipe:
-        _POINTWISE[kind] = recipe
-        return recipe
-
-    return register

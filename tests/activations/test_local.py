@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flint import arb, ctx
-from test_records import PARAMETERS, POINTWISE
+from test_records import POINTWISE
 
 from lipcert.activations import TABLE, Pointwise, local
 from lipcert.activations.table import GLOBAL
@@ -114,14 +114,13 @@ def exactly_outward(seed: int) -> bool:
     names = [name for name, record in GLOBAL.items() if isinstance(record, Pointwise)]
     name = names[int(rng.integers(len(names)))]
     record = TABLE[name]
-    values = PARAMETERS.get(name, [{}])[0]
-    parameters = {key: np.array([value]) for key, value in values.items()}
+    parameters = record.examples[0].parameters
     x = rng.standard_normal(8) * 10.0 ** rng.uniform(-2, 1, 8)
     slope = rng.standard_normal(8)
     at = Interval.point(x)
     image, (under, over) = record.image(1, parameters, at), record.lines(parameters, at, slope, slope)
     with ctx.workprec(300):
-        w = record.ball([arb(v) for v in x.tolist()], {key: np.array(v) for key, v in values.items()})
+        w = record.ball([arb(v) for v in x.tolist()], {key: value[0] for key, value in parameters.items()})
         rest = [y - arb(s) * arb(v) for y, s, v in zip(w, slope.tolist(), x.tolist(), strict=True)]
         inside = all(arb(a) <= y <= arb(b) for a, y, b in zip(image.low.tolist(), w, image.high.tolist(), strict=True))
         between = all(arb(a) <= y <= arb(b) for a, y, b in zip(under.tolist(), rest, over.tolist(), strict=True))

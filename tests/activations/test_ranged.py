@@ -20,26 +20,9 @@ def arrays(**values: float) -> Arrays:
 
 
 CASES = [
-    ("exp", 1, {}, False),
-    ("log", 1, {}, True),
-    ("sqrt", 1, {}, True),
-    ("reciprocal", 1, {}, True),
-    ("power", 1, arrays(exponent=2), False),
-    ("power", 1, arrays(exponent=3), False),
-    ("power", 1, arrays(exponent=7), False),
-    ("power", 1, arrays(exponent=1), False),
-    ("power", 1, arrays(exponent=-2), True),
-    ("power", 1, arrays(exponent=0.5), True),
-    ("power", 1, arrays(exponent=-1.5), True),
-    ("product", 2, {}, False),
-    ("matrix_product", 7, arrays(rows=1, inner=1), False),
-    ("matrix_product", 12, arrays(rows=2, inner=3), False),
-    ("matrix_product", 8, arrays(rows=2, inner=2), False),
-    ("rms_norm", 4, arrays(eps=1e-2, count=4), False),
-    ("rms_norm", 3, arrays(eps=0.0, count=1), True),
-    ("rms_norm", 1, arrays(eps=1e-5, count=1), False),
-    ("unit_vector", 3, arrays(floor=0.5), False),
-    ("unit_vector", 2, arrays(floor=1e-6), True),
+    (record.name, example.block, example.parameters, example.positive)
+    for record in RANGED
+    for example in record.examples
 ]
 IDS = [f"{name}-{k}" for k, (name, *_) in enumerate(CASES)]
 
@@ -57,10 +40,6 @@ def sample(on: Interval, block: int, count: int, rng: np.random.Generator) -> np
     t = rng.uniform(-0.2, 1.2, (on.size, count)).clip(0.0, 1.0)
     z = on.low[:, None] + (on.high - on.low)[:, None] * t
     return z.clip(on.low[:, None], on.high[:, None]).reshape(-1, block, count)
-
-
-def test_every_record_of_the_table_is_tried():
-    assert {name for name, *_ in CASES} == {record.name for record in RANGED}
 
 
 @pytest.mark.parametrize(("name", "block", "parameters", "positive"), CASES, ids=IDS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 
 import mpmath
@@ -18,47 +17,17 @@ from lipcert.activations.sorting import helmert, mean_slope
 from lipcert.activations.table import GLOBAL
 from lipcert.errors import InvalidRequest
 
-PARAMETERS: dict[str, list[dict[str, float]]] = {
-    "leaky_relu": [{"alpha": 0.1}, {"alpha": 1.7}, {"alpha": -0.4}, {"alpha": 1.0}],
-    "two_slope": [{"below": -2.0, "above": 0.5}, {"below": 3.0, "above": -1.0}],
-    "clip": [{"low": 0.0, "high": 6.0}, {"low": -math.inf, "high": 1.0}, {"low": 2.0, "high": -1.0}],
-    "elu": [{"alpha": 0.7}, {"alpha": 2.5}, {"alpha": -0.6}],
-    "selu": [{"alpha": 1.6732632423543772, "gamma": 1.0507009873554805}, {"alpha": -0.5, "gamma": 2.0}],
-    "celu": [{"alpha": 0.5}, {"alpha": 3.0}],
-    "softplus": [{"beta": 1.0}, {"beta": 2.5}, {"beta": -1.0}],
-    "hard_sigmoid": [{"alpha": 0.2, "beta": 0.5}, {"alpha": -0.7, "beta": 0.1}],
-    "hard_swish": [{"alpha": 1 / 6, "beta": 0.5}, {"alpha": 0.4, "beta": -0.3}, {"alpha": -1.0, "beta": 2.5}],
-    "gelu": [{"rate": math.sqrt(0.5)}, {"rate": -0.3}, {"rate": 4.0}],
-    "silu": [{"beta": 1.0}, {"beta": 1.702}, {"beta": -0.8}],
-    "snake": [{"a": 1.0}, {"a": -0.5}],
-    "softshrink": [{"lambd": 0.5}, {"lambd": 2.0}],
-    "soft_abs": [{"offset": 1.0}, {"offset": 0.01}],
-    "sigmoid_power": [{"exponent": 2.0}, {"exponent": 0.5}, {"exponent": 7.0}],
-}
-SMOOTH = {
-    "sigmoid",
-    "softsign",
-    "erf",
-    "arctan",
-    "tanh",
-    "gelu",
-    "gelu_tanh",
-    "silu",
-    "mish",
-    "sin_squared",
-    "snake",
-    "tanhshrink",
-    "gaussian",
-    "sigmoid_power",
-}
 POINTWISE = [
-    pytest.param(record, values, id=f"{name}-{k}")
+    pytest.param(record, {key: value.item() for key, value in example.parameters.items()}, id=f"{name}-{k}")
     for name, record in GLOBAL.items()
     if isinstance(record, Pointwise)
-    for k, values in enumerate(PARAMETERS.get(name, [{}]))
+    for k, example in enumerate(record.examples)
 ]
 BLOCKS = [
-    (name, k) for name in ("sort", "maximum", "householder", "softmax", "log_softmax", "norm") for k in (1, 2, 3, 4, 7)
+    (name, example.block)
+    for name, record in GLOBAL.items()
+    if not isinstance(record, Pointwise)
+    for example in record.examples
 ]
 
 
@@ -67,7 +36,7 @@ def arrays(values: dict[str, float]) -> dict[str, np.ndarray]:
 
 
 def block_parameters(name: str, block: int, blocks: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    if name != "householder":
+    if not name.startswith("householder"):
         return {}
     v = rng.standard_normal((blocks, block))
     v /= np.linalg.norm(v, axis=1, keepdims=True)
@@ -108,7 +77,7 @@ def test_slopes_enclose_the_derivative_on_a_covering_of_the_line(record, values)
         middle = 0.5 * (a + b)
         series = record.enclosure(arb_series([arb(a).union(arb(b)), 1], prec=3), exact)
         slope = series[1]
-        if record.name in SMOOTH and not within(slope, low, high, tolerance):
+        if record.smooth and not within(slope, low, high, tolerance):
             # φ'(x) ∈ φ'(m) + φ''([a, b])·(x − m)
             centre = record.enclosure(arb_series([middle, 1], prec=2), exact)[1]
             slope = centre + 2 * series[2] * arb(0, 0.5 * (b - a) * (1 + 1e-12))
@@ -137,7 +106,7 @@ EXTREMA = {
 @pytest.mark.parametrize("name", EXTREMA)
 def test_decimal_extrema_are_rounded_outward_by_at_most_two_units(name):
     function, at_low, at_high = EXTREMA[name]
-    ((low,), (high,)) = TABLE[name].slopes(arrays(PARAMETERS.get(name, [{}])[0]))
+    ((low,), (high,)) = TABLE[name].slopes(TABLE[name].examples[0].parameters)
     with mpmath.workdps(40):
         for end, start, sign in ((low, at_low, -1), (high, at_high, 1)):
             if start is None:

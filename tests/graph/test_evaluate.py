@@ -18,39 +18,11 @@ from lipcert.graph.evaluate import forward, jvp, record, vjp
 from lipcert.graph.linear_maps import Convolution, Diagonal, Index, Sparse
 from lipcert.graph.nodes import Graph, GraphBuilder
 
-PARAMETERS = {
-    "leaky_relu": {"alpha": 0.3},
-    "two_slope": {"below": -0.4, "above": 1.3},
-    "clip": {"low": -0.5, "high": 0.7},
-    "elu": {"alpha": 0.8},
-    "selu": {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875},
-    "celu": {"alpha": 1.2},
-    "softplus": {"beta": 1.5},
-    "hard_sigmoid": {"alpha": 0.2, "beta": 0.5},
-    "hard_swish": {"alpha": 1 / 6, "beta": 0.5},
-    "gelu": {"rate": np.sqrt(0.5)},
-    "silu": {"beta": 1.1},
-    "snake": {"a": 0.9},
-    "softshrink": {"lambd": 0.4},
-    "soft_abs": {"offset": 0.5},
-    "sigmoid_power": {"exponent": 3.0},
-    "householder": {"u": [[1.2, 1.6, 0.0]], "c": [[0.6, 0.8, 0.0]]},
-}
-PARAMETERS["householder_published"] = PARAMETERS["householder"]
-BLOCKS = {
-    "sort": 3,
-    "maximum": 3,
-    "householder": 3,
-    "householder_published": 3,
-    "softmax": 3,
-    "log_softmax": 3,
-    "norm": 3,
-}
-
 
 def network(kind: str, rng: np.random.Generator) -> Graph:
-    phi = nn.activation(kind, BLOCKS.get(kind, 1), **PARAMETERS.get(kind, {}))
-    size = 6 // BLOCKS.get(kind, 1) if kind in ("maximum", "norm") else 6
+    example = next((e for e in TABLE[kind].examples if e.block == 3), TABLE[kind].examples[0])
+    phi = nn.activation(kind, example.block, **example.parameters)
+    size = 6 // example.block * TABLE[kind].output_size(example.block, example.parameters)
     return nn.sequential(
         nn.linear(rng.normal(size=(6, 4)), rng.normal(size=6)), phi, nn.linear(rng.normal(size=(3, size)))
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 import scipy.sparse as sp
 
+from lipcert.activations import ActivationRecord
 from lipcert.activations.table import GLOBAL
 from lipcert.errors import InvalidRequest
 from lipcert.graph import build as nn
@@ -19,27 +20,28 @@ from lipcert.graph.linear_maps import Convolution, Diagonal, Index, Sparse
 from lipcert.graph.nodes import Graph, GraphBuilder
 from lipcert.importer import load, save, writer
 
-# parameters with one value, and with one value a group; of float32 numbers unless they stand for the others
-PARAMETERS: dict[str, list[dict[str, Any]]] = {
-    "leaky_relu": [{"alpha": 0.25}, {"alpha": 0.01}, {"alpha": [0.5, -0.25, 0.125, 2.0]}],
-    "two_slope": [{"above": 2.0, "below": 0.5}, {"above": [1.0, 2.0, 0.5, 1.0], "below": [0.5, 1.0, 1.0, -1.0]}],
-    "clip": [{"low": -1.0, "high": 6.0}, {"low": -np.inf, "high": 1.0}, {"low": [-1.0, -np.inf, 0, 0.5], "high": 2.0}],
-    "elu": [{"alpha": 0.5}, {"alpha": [0.5, 1.0, 0.5, 2.0]}],
-    "selu": [{"alpha": 1.75, "gamma": 1.0625}],
-    "celu": [{"alpha": 0.5}, {"alpha": [0.5, 1.0, 0.5, 2.0]}],
-    "softplus": [{"beta": 1.0}, {"beta": 2.0}],
-    "hard_sigmoid": [{"alpha": 0.25, "beta": 0.5}],
-    "hard_swish": [{"alpha": 0.25, "beta": 0.5}],
-    "gelu": [{"rate": float(np.sqrt(0.5))}, {"rate": 0.5}],
-    "silu": [{"beta": 1.0}, {"beta": 1.5}],
-    "snake": [{"a": 2.0}],
-    "softshrink": [{"lambd": 0.5}],
-    "soft_abs": [{"offset": 1.0}],
-    "sigmoid_power": [{"exponent": 2.0}],
-    "householder_published": [{"u": [[1.2, 1.6]], "c": [[0.6, 0.8]]}],
-    "householder": [{"u": [[1.2, 1.6]], "c": [[0.6, 0.8]]}, {"u": [[2.0, 0.0], [0.0, 2.0]], "c": [[1.0, 0], [0, 1]]}],
-}
-CASES = [(kind, p) for kind in GLOBAL for p in PARAMETERS.get(kind, [{}])]
+Parameters = Mapping[str, np.ndarray]
+
+
+def variants(record: ActivationRecord) -> Iterator[tuple[int, Parameters]]:
+    """Blocks and parameters of a record: as they are, in float32 numbers, and another set for each block."""
+    for example in record.examples:
+        yield example.block, example.parameters
+        yield example.block, {key: narrow(value) for key, value in example.parameters.items()}
+    alike = [e.parameters for e in record.examples if e.block == record.examples[0].block]
+    if len(alike) > 1:
+        yield record.examples[0].block, {key: narrow(np.concatenate([p[key] for p in alike])) for key in alike[0]}
+
+
+def narrow(x: np.ndarray) -> np.ndarray:
+    return x.astype(np.float32).astype(np.float64)
+
+
+CASES = [
+    pytest.param(name, *case, id=f"{name}-{k}")
+    for name, record in GLOBAL.items()
+    for k, case in enumerate({repr(case): case for case in variants(record)}.values())
+]
 
 
 def run(path: Path, x: np.ndarray) -> np.ndarray:
@@ -65,17 +67,16 @@ def check(graph: Graph, path: Path, *, tolerance: float = 2e-6, again: bool = Tr
     return loaded
 
 
-def test_every_activation_has_a_recipe() -> None:
-    assert set(writer._POINTWISE) | set(writer._BLOCKS) == set(GLOBAL)
-
-
-@pytest.mark.parametrize(("kind", "parameters"), CASES)
-def test_activation(kind: str, parameters: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "block", "parameters"), CASES)
+def test_activation(kind: str, block: int, parameters: Parameters, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    pointwise = kind in writer._POINTWISE
-    layer = nn.activation(kind, 1 if pointwise else 2, **parameters)
-    weight = rng.standard_normal((4, 3)).astype(np.float32)
-    check(nn.sequential(nn.linear(weight, np.arange(4.0)), layer), tmp_path / "net.onnx")
+    sets = max((len(value) for value in parameters.values()), default=1)
+    size = block * (sets if sets > 1 else 3)
+    weight = rng.standard_normal((size, 3)).astype(np.float32)
+    check(
+        nn.sequential(nn.linear(weight, np.arange(float(size))), nn.activation(kind, block, **parameters)),
+        tmp_path / "net.onnx",
+    )
 
 
 def test_float64_weights_come_back_exactly(tmp_path: Path) -> None:

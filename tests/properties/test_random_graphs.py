@@ -20,24 +20,6 @@ from lipcert.graph.evaluate import forward
 from lipcert.graph.linear_maps import Dense, Diagonal, Index, identity
 from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, GraphBuilder, Input
 
-# numbers that float32 holds, so that a file holds them too
-PARAMETERS: dict[str, dict[str, list[float]]] = {
-    "leaky_relu": {"alpha": [0.25, -0.5]},
-    "two_slope": {"below": [-0.5, 0.25], "above": [1.5, 1.0]},
-    "clip": {"low": [-0.5, -1.0], "high": [0.75, 6.0]},
-    "elu": {"alpha": [0.75]},
-    "selu": {"alpha": [1.75], "gamma": [1.0625]},
-    "celu": {"alpha": [1.25]},
-    "softplus": {"beta": [1.5]},
-    "hard_sigmoid": {"alpha": [0.25], "beta": [0.5]},
-    "hard_swish": {"alpha": [0.25], "beta": [0.5]},
-    "gelu": {"rate": [0.5]},
-    "silu": {"beta": [1.25, 0.5]},
-    "snake": {"a": [0.75]},
-    "softshrink": {"lambd": [0.5]},
-    "soft_abs": {"offset": [0.5]},
-    "sigmoid_power": {"exponent": [2.0]},
-}
 # φ(c z) = c φ(z) for c > 0
 HOMOGENEOUS = {"relu", "leaky_relu", "two_slope", "abs", "sort", "maximum", "householder", "norm"}
 # a file says what an activation computes, not by which constraints
@@ -74,9 +56,12 @@ class Dag:
         rng = self.rng
         block = 1 if isinstance(TABLE[kind], Pointwise) else int(rng.integers(2, 5))
         blocks = int(rng.integers(2, 5)) if block == 1 else int(rng.integers(1, 3))
+        tried = [example.parameters for example in TABLE[kind].examples]
+        chosen = rng.choice(len(tried), blocks if rng.random() < 0.5 else 1)
+        # numbers that float32 holds, so that a file holds them too
         parameters = {
-            key: rng.choice(values, blocks) if len(values) > 1 else np.array(values)
-            for key, values in PARAMETERS.get(kind, {}).items()
+            key: np.concatenate([tried[k][key] for k in chosen]).astype(np.float32).astype(np.float64)
+            for key in (tried[0] if block == 1 else ())
         }
         if kind.startswith("householder"):
             v = self.numbers(blocks, block)
