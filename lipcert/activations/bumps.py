@@ -64,7 +64,9 @@ SIGMOID_POWER = Pointwise(
     limits=lambda p: _ends(0.0, 0.0),
     reach=lambda p: _ends(0.0, 1.0),
     smooth=True,
-    spelling=lambda w, x, p: w.op("Pow", w.op("Sigmoid", x), w.vector(p["exponent"])),
+    spelling=lambda w, x, p: w.apart(
+        x, p, lambda w, x, p: w.op("Pow", w.op("Sigmoid", x), w.number(p["exponent"].item()))
+    ),
     examples=tried(exponent=(2.0, 0.5, 7.0)),
 )
 

@@ -29,6 +29,9 @@ class Pen(Protocol):
     def vector(self, values: Array) -> str:
         """A parameter: one number where all agree."""
 
+    def apart(self, x: str, parameters: Mapping[str, Array], spelling: Spelling) -> str:
+        """A spelling that takes one set of parameters, for each set on the numbers that have it."""
+
     def by_attributes(self, kind: str, x: str, parameters: Mapping[str, Array]) -> str:
         """An op whose parameters are attributes, which are float32 numbers: a node for each set of values."""
 

@@ -7,7 +7,7 @@ between two casts. Parameters that ONNX keeps in attributes are float32 numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from lipcert.activations import Pointwise
-from lipcert.activations.spelling import in_float32
+from lipcert.activations.spelling import Spelling, in_float32
 from lipcert.arrays import Array, IntArray
 from lipcert.errors import InvalidRequest
 from lipcert.files import write
@@ -262,23 +262,27 @@ class _Writer:
         """A parameter: one number where all agree."""
         return self.constant(values[:1] if (values == values[0]).all() else values, "p")
 
-    def by_attributes(self, kind: str, x: str, parameters: Mapping[str, Array]) -> str:
-        """An op whose parameters are attributes: one node for each set of values, on the numbers that have it."""
-        if not parameters:
-            return self.op(kind, x)
+    def apart(self, x: str, parameters: Mapping[str, Array], spelling: Spelling) -> str:
+        """One spelling for each set of parameters, on the numbers that have it."""
         rows = np.column_stack(list(parameters.values()))
         sets, member = np.unique(rows, axis=0, return_inverse=True)
-        if len(sets) == 1:
-            return self.op(kind, x, **_named(parameters, sets[0]))
+        one = [dict(zip(parameters, values[:, None], strict=True)) for values in sets]
+        if len(one) == 1:
+            return spelling(self, x, one[0])
         parts: list[str] = []
         order: list[IntArray] = []
-        for k, values in enumerate(sets):
+        for k, values in enumerate(one):
             mine = np.flatnonzero(member.ravel() == k)
             order.append(mine)
-            part = self.op("Gather", x, self.constant(mine, "i"), axis=1)
-            parts.append(self.op(kind, part, **_named(parameters, values)))
+            parts.append(spelling(self, self.op("Gather", x, self.constant(mine, "i"), axis=1), values))
         back = np.argsort(np.concatenate(order))
         return self.op("Gather", self.op("Concat", *parts, axis=1), self.constant(back, "i"), axis=1)
+
+    def by_attributes(self, kind: str, x: str, parameters: Mapping[str, Array]) -> str:
+        """An op whose parameters are attributes."""
+        return self.apart(
+            x, parameters, lambda pen, x, p: pen.op(kind, x, outputs=1, **{key: v.item() for key, v in p.items()})
+        )
 
     # ---- implicit layers
 
@@ -372,10 +376,6 @@ def _solver(
     return helper.make_function(
         "lipcert.fixedpoint", name, others, ["solution"], nodes, opsets, attributes=["max_iter", "tol"]
     )
-
-
-def _named(names: Iterable[str], values: Array) -> dict[str, Any]:
-    return dict(zip(names, map(float, values), strict=True))
 
 
 def _reference(name: str, attribute: str, kind: onnx.AttributeProto.AttributeType) -> onnx.AttributeProto:
