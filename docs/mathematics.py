@@ -8,6 +8,10 @@ from html import unescape
 from latex2mathml.converter import convert
 
 FORMULA = re.compile(r'<(span|div) class="arithmatex">(?:\\\((.*?)\\\)|\\\[(.*?)\\\])</\1>', re.DOTALL)
+NUMBER = re.compile(r"\\tag\{(.*?)\}")
+# the pages write operators as they look; MathML wants to know that they are operators, for their spacing
+COMMANDS = {"−": "-", "·": r"\cdot ", "‖": r"\Vert ", "⟹": r"\Longrightarrow "}
+OPERATORS = re.compile("<mi>([±∘≤≥≈→↦∈∩≻⪰⪯⟹⟨⟩]|&#x027F9;)</mi>")
 
 
 def on_page_content(html: str, **_: object) -> str:
@@ -17,5 +21,6 @@ def on_page_content(html: str, **_: object) -> str:
 
 def _formula(match: re.Match[str]) -> str:
     tag, inline, block = match.groups()
-    formula = convert(unescape(inline or block).strip(), display="inline" if inline else "block")
+    tex = NUMBER.sub(r"\\qquad \\text{(\1)}", unescape(inline or block).strip()).translate(str.maketrans(COMMANDS))
+    formula = OPERATORS.sub(r"<mo>\1</mo>", convert(tex, display="inline" if inline else "block"))
     return f'<{tag} class="formula">{formula}</{tag}>'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -30,7 +31,7 @@ def test_every_public_name_is_in_the_table_of_the_api() -> None:
 
 @pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
-    for package in ("mkdocs", "mkdocstrings", "mkdocs_jupyter"):
+    for package in ("mkdocs", "mkdocstrings", "mkdocs_jupyter", "latex2mathml"):
         pytest.importorskip(package)
     result = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path / "site"],
@@ -39,3 +40,10 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     for page in ("index.html", "theory/index.html", "api/index.html", "notebooks/01_quick_start/index.html"):
         assert (tmp_path / "site" / page).stat().st_size > 5000
+    for page in ("theory", "proof"):
+        text = (tmp_path / "site" / page / "index.html").read_text()
+        formulas = re.findall(r"<math.*?</math>", text, re.DOTALL)
+        assert len(formulas) > 100
+        # what is no command of TeX would be left as it is
+        assert not [formula for formula in formulas if "\\" in re.sub("<[^>]*>", "", formula)]
+        assert "arithmatex" not in text

@@ -72,6 +72,7 @@ def test_report(width: int, tmp_path: Path) -> None:
 @pytest.mark.timeout(900)
 def test_documentation(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs")
+    pytest.importorskip("latex2mathml")
     site = tmp_path / "site"
     result = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", site],
