@@ -498,14 +498,14 @@ TABLE: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
         ),
         "bounds/test_rounded.py::test_margins_are_rounded_down": (("np.nextafter(low, -np.inf) if", "low if"),),
     },
-    "bounds/margins.py": {
+    "certificates/shared.py": {
         "bounds/test_rounded.py::test_the_root_of_two_is_rounded_up": (
-            ("_SQRT2 = 1.4142135623730951", "_SQRT2 = 1.414213562373095"),
+            ("SQRT2 = 1.4142135623730951", "SQRT2 = 1.414213562373095"),
         ),
         "bounds/test_rounded.py::test_radii_are_rounded_down": (("np.nextafter(gaps / L, -np.inf)", "gaps / L"),),
         "bounds/test_rounded.py::test_the_joint_bound_of_a_margin_is_rounded_up": (
-            ("float(np.nextafter(_SQRT2 * self.joint, np.inf))", "_SQRT2 * self.joint"),
-            ("_SQRT2 * self.joint", "self.joint"),
+            ("float(np.nextafter(SQRT2 * together, np.inf))", "SQRT2 * together"),
+            ("SQRT2 * together", "together"),
         ),
     },
     "importer/linear.py": {
@@ -568,9 +568,6 @@ EXEMPT: dict[str, dict[str, str]] = {
     "certificates/block_cholesky.py": {
         "        if self.rad is not None:": "what it guards is in the table",
         "return cholesky_room(n, float(n))": "`loss` is a guess of the room, on which no proof rests",
-    },
-    "bounds/margins.py": {
-        "joint = float(np.nextafter(_SQRT2 * joint, np.inf))": "as in `_upper`, which is in the table"
     },
     "activations/record.py": {
         "_radius: Array | None = None": "a declaration",

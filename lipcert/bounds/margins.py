@@ -12,7 +12,7 @@ import numpy as np
 from lipcert.bounds.api import Question, answer
 from lipcert.bounds.radii import MarginBound
 from lipcert.bounds.watch import within
-from lipcert.certificates.classes import SharedBound
+from lipcert.certificates.shared import ALL, MarginBounds, SharedBound, margin, smallest
 from lipcert.certificates.values import margins_at
 from lipcert.errors import NotCertified
 from lipcert.graph.prepare import prepare
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from lipcert.graph.nodes import Graph
 
 MARGINS = ("auto", "pairs", "joint")
-
-_SQRT2 = 1.4142135623730951
-"""√2, rounded up."""
 
 
 def proven_margins(
@@ -107,53 +104,33 @@ class MarginSearch:
             room = len(wanted) if seconds is None or not self.effort else max(1, int(seconds / self.effort))
             self._bound_each(wanted[: room if small else 1])
 
+    @property
+    def bounds(self) -> MarginBounds:
+        """What is known of the margins so far."""
+        return MarginBounds(self.graph.output_size, {ALL: self.joint, **self.own})
+
     def ratios(self) -> Array:
         """(samples, classes): lower bounds of margin / bound, rounded down; infinite for the class itself."""
-        return self._ratios(self.predictions, self.gaps, self._upper)
+        return self.bounds.distances(self.predictions, self.gaps)
 
     def certified(self, predictions: IntArray, gaps: Array) -> Array:
         """(samples,) the radii that the shared certificates alone prove."""
-        own: dict[str, float] = {}
-        for item in self.shared:
-            labels = item.certificate.outputs or item.outputs or ("",)
-            chosen = item.certificate.outputs
-            values = item.certificate.values(len(labels)) if chosen else [item.certificate.value]
-            for label, value in zip(labels, values, strict=True):
-                own[label] = min(value, own.get(label, np.inf))
-        joint = own.get("", np.inf)
-        if self.graph.output_size > 1:
-            joint = float(np.nextafter(_SQRT2 * joint, np.inf))
-        ratios = self._ratios(predictions, gaps, lambda label: min(own.get(label, np.inf), joint))
+        proven = MarginBounds(self.graph.output_size, smallest(*(item.values() for item in self.shared)))
+        ratios = proven.distances(predictions, gaps)
         return np.asarray(ratios.min(axis=1)) if len(ratios) else np.zeros(0)
-
-    def _ratios(self, predictions: IntArray, gaps: Array, bound: Callable[[str], float]) -> Array:
-        upper = np.array([[bound(self._label(c, j)) for j in range(self.classes)] for c in range(self.classes)])
-        L = upper[predictions]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.nextafter(gaps / L, -np.inf)
-        # a margin that cannot change is safe for ever; inf/inf is the class itself
-        return np.where(np.isposinf(gaps) | ((L == 0) & (gaps > 0)), np.inf, np.nan_to_num(ratio, nan=0.0))
 
     def margins(self) -> tuple[MarginBound, ...]:
         """The bounds of all margins of the classes that occur."""
         labels = sorted({label for labels in self._occurring() for label in labels}, key=_numbers)
         return tuple(
-            MarginBound(label, self._upper(label), "pair" if label in self.own else "joint")
+            MarginBound(label, self.bounds.of(label), "pair" if label in self.own else "joint")
             for label in labels
-            if np.isfinite(self._upper(label))
+            if np.isfinite(self.bounds.of(label))
         )
-
-    def _label(self, c: int, j: int) -> str:
-        if self.graph.output_size == 1:
-            return "0"
-        return f"{min(c, j)}-{max(c, j)}"
-
-    def _upper(self, label: str) -> float:
-        return min(self.own.get(label, np.inf), float(np.nextafter(_SQRT2 * self.joint, np.inf)))
 
     def _occurring(self) -> Iterable[list[str]]:
         for c in np.unique(self.predictions):
-            yield [self._label(int(c), j) for j in range(self.classes) if j != c]
+            yield [margin(int(c), j, self.graph.output_size) for j in range(self.classes) if j != c]
 
     def _deciding(self) -> list[str]:
         """The margins, not bounded on their own yet, that decide a radius; those that decide most come first."""
@@ -163,7 +140,9 @@ class MarginSearch:
             ratios = self.ratios()
             nearest = ratios.argmin(axis=1)
             open_samples = np.flatnonzero((ratios.min(axis=1) > 0) & np.isfinite(ratios.min(axis=1)))
-            labels = Counter(self._label(int(self.predictions[i]), int(nearest[i])) for i in open_samples)
+            labels = Counter(
+                margin(int(self.predictions[i]), int(nearest[i]), self.graph.output_size) for i in open_samples
+            )
         return [label for label, _ in labels.most_common() if label not in self.tried]
 
     def _bound_all(self, needed: bool) -> None:
@@ -195,7 +174,7 @@ class MarginSearch:
             return
         values = [item.upper for item in result.each] or [result.upper]
         for label, value in zip(labels, values, strict=True):
-            if value < self._upper(label):
+            if value < self.bounds.of(label):
                 self.own[label] = value
         self._keep(result, tuple(labels) if alone else ())
 

@@ -150,18 +150,7 @@ class Certificate(Shown):
         InvalidCertificate
             If it cannot be read as a certificate; the message says why.
         """
-        file = Path(path)
-        try:
-            with file.open("rb") as stream:
-                content = stream.read(MAX_BYTES + 1) if file.stat().st_size <= MAX_BYTES else None
-            if content is None or len(content) > MAX_BYTES:
-                raise InvalidCertificate(f"it is larger than {MAX_BYTES >> 20} MiB", where=str(path))
-            text = content.decode()
-        except OSError as error:
-            raise InvalidCertificate(f"cannot be read: {error.strerror}", where=str(path)) from None
-        except UnicodeDecodeError:
-            raise InvalidCertificate("is not a text file", where=str(path)) from None
-        return cls.from_json(text, str(path))
+        return cls.from_json(text_of(path), str(path))
 
     @classmethod
     def from_json(cls, text: str, where: str = "certificate") -> Certificate:
@@ -222,6 +211,27 @@ _LOCAL: dict[str, type | tuple[type, ...]] = {"region": (dict, type(None)), "inc
 # where increments start
 _ANCHORED = {False: "anywhere", True: "centre"}
 _NETWORK: dict[str, type] = {"sha256": str, "form": str}
+
+
+def text_of(path: str | Path) -> str:
+    """The text of the file of a certificate.
+
+    Raises
+    ------
+    InvalidCertificate
+        If it cannot be read, or is too large for one; the message says why.
+    """
+    file = Path(path)
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1) if file.stat().st_size <= MAX_BYTES else None
+        if content is None or len(content) > MAX_BYTES:
+            raise InvalidCertificate(f"it is larger than {MAX_BYTES >> 20} MiB", where=str(path))
+        return content.decode()
+    except OSError as error:
+        raise InvalidCertificate(f"cannot be read: {error.strerror}", where=str(path)) from None
+    except UnicodeDecodeError:
+        raise InvalidCertificate("is not a text file", where=str(path)) from None
 
 
 class _Reader:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lipcert.arrays import from_text, to_text
-from lipcert.certificates.certificate import Certificate
+from lipcert.certificates.certificate import Certificate, text_of
 from lipcert.certificates.nearby import LocalProof, Nearby
+from lipcert.certificates.shared import MarginBounds, SharedBound, smallest
 from lipcert.certificates.values import margins_at
 from lipcert.certificates.verify import verify
 from lipcert.errors import CertificateRejected, InvalidCertificate, LipcertError
@@ -36,25 +37,7 @@ if TYPE_CHECKING:
 
 FORMAT = "lipcert certificate of classes"
 VERSION = 1
-_SQRT2 = 1.4142135623730951
-"""√2, rounded up."""
 _FIELDS = {"format", "version", "network", "norm", "domain", "form", "mean", "std", "shared", "samples", "tool"}
-
-
-@dataclass(frozen=True, eq=False)
-class SharedBound:
-    """A Lipschitz bound that several samples rest on.
-
-    Attributes
-    ----------
-    outputs
-        The outputs or margins of the network that it is about, as `Selection` names them; () for all together.
-    certificate
-        Its certificate, about the network of these outputs.
-    """
-
-    outputs: tuple[str, ...]
-    certificate: Certificate
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,32 +216,24 @@ def verify_classes(
     return ClassVerdict(len(radii), min(radii, default=0.0))
 
 
-def _bounds(certificate: ClassCertificate, logits: Graph) -> dict[str, float]:
-    """The proven Lipschitz bounds of margins; that of all outputs under ''."""
-    found: dict[str, float] = {}
+def _bounds(certificate: ClassCertificate, logits: Graph) -> MarginBounds:
+    """The shared bounds, proven."""
     for item in certificate.shared:
         claim = item.certificate.claim
         if claim.norm is not certificate.norm or claim.region is not None:
             raise CertificateRejected("a shared bound is about another norm or a region")
         about = Selection.parse(item.outputs, logits.output_size) if item.outputs else Selection()
-        if claim.outputs.joint:
-            # of one margin, or of all outputs in ℓ2
-            if len(about.labels) > 1 or (about.joint and claim.output_norm is not Norm.L2):
-                raise CertificateRejected("a shared bound is about several outputs together")
-            verify(item.certificate, about.apply(logits))
-            values = {(about.labels or ("",))[0]: item.certificate.value}
-        else:
+        if not claim.outputs.joint:
             verify(item.certificate, logits)
-            labels = claim.outputs.labels
-            values = dict(zip(labels, item.certificate.values(len(labels)), strict=True))
-        for label, value in values.items():
-            found[label] = min(value, found.get(label, np.inf))
-    return found
+            continue
+        # of one margin, or of all outputs in ℓ2
+        if about.labels != item.outputs or len(about.labels) > 1 or (about.joint and claim.output_norm is not Norm.L2):
+            raise CertificateRejected("a shared bound is about several outputs together")
+        verify(item.certificate, about.apply(logits))
+    return MarginBounds(logits.output_size, smallest(*(item.values() for item in certificate.shared)))
 
 
-def _proven(
-    certificate: ClassCertificate, logits: Graph, sample: Sample, gaps: Array, bounds: dict[str, float]
-) -> bool:
+def _proven(certificate: ClassCertificate, logits: Graph, sample: Sample, gaps: Array, bounds: MarginBounds) -> bool:
     if sample.local is not None:
         if not sample.radius <= sample.local.radius:
             return False
@@ -273,16 +248,8 @@ def _proven(
             sample.local.hints,
         )
         return ball.proven(sample.local, gaps)
-    joint = float(np.nextafter(_SQRT2 * bounds.get("", np.inf), np.inf))
-    for j in range(len(gaps)):
-        if j == sample.c:
-            continue
-        label = "0" if logits.output_size == 1 else f"{min(sample.c, j)}-{max(sample.c, j)}"
-        lipschitz = min(bounds.get(label, np.inf), joint if logits.output_size > 1 else bounds.get("", np.inf))
-        # margin / L, rounded down, is at least the radius
-        if not gaps[j] > 0.0 or (lipschitz > 0.0 and not sample.radius <= np.nextafter(gaps[j] / lipschitz, -np.inf)):
-            return False
-    return True
+    distances = bounds.distances(np.array([sample.c]), gaps[None])[0]
+    return bool((gaps > 0.0).all() and (sample.radius <= distances).all())
 
 
 def is_of_classes(path: Path) -> bool:
@@ -302,8 +269,4 @@ def load(path: Path) -> ClassCertificate:
     InvalidCertificate
         If it is none.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidCertificate(f"cannot be read: {error}", where=str(path)) from None
-    return ClassCertificate.from_json(text, str(path))
+    return ClassCertificate.from_json(text_of(path), str(path))

@@ -8,10 +8,12 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from lipcert.bounds import product, robustness
+from lipcert.bounds import product
+from lipcert.bounds.margins import proven_margins
 from lipcert.bounds.product import NormProduct, norm_product
 from lipcert.bounds.witness import Witness, proven_ratio
 from lipcert.certificates.enclosure import Enclosure
+from lipcert.certificates.shared import ALL, SQRT2, MarginBounds
 from lipcert.graph import build as nn
 from lipcert.graph.claim import Claim
 from lipcert.graph.linear_maps import Dense, Diagonal
@@ -94,14 +96,14 @@ def test_ratios_are_taken_from_the_lower_end():
 
 
 def test_the_root_of_two_is_rounded_up():
-    assert Fraction(robustness._SQRT2) ** 2 >= 2
+    assert Fraction(SQRT2) ** 2 >= 2
 
 
 def test_margins_are_rounded_down():
     points = NUMBERS[:, :1]
     for a, b in NUMBERS[:20].tolist():
         graph = nn.sequential(nn.linear([[a], [b]]))
-        predictions, margins = robustness.proven_margins(graph, points)
+        predictions, margins = proven_margins(graph, points)
         for x, c, margin in zip(points[:, 0].tolist(), predictions, margins, strict=True):
             assert Fraction(float(margin[1 - c])) <= abs(Fraction(a) - Fraction(b)) * Fraction(x)
 
@@ -110,31 +112,23 @@ def test_margins_are_taken_from_the_lower_end():
     builder = GraphBuilder()
     x = builder.input(2)
     graph = builder.finish(builder.affine([x], [Diagonal(np.ones(2), np.full(2, 0.25))]))
-    _, margins = robustness.proven_margins(graph, np.array([[4.0, 1.0]]))
+    _, margins = proven_margins(graph, np.array([[4.0, 1.0]]))
     # 4·0.75 − 1·1.25
     assert margins[0, 1] <= 1.75
 
 
-def search(gap, upper):
-    """A search over one sample of class 0 with one rival."""
-    found = object.__new__(robustness._Search)
-    found.graph, found.classes = linear(2, 2), 2
-    found.predictions, found.gaps = np.zeros(1, dtype=np.int64), np.array([[np.inf, gap]])
-    found.own, found.joint = {"0-1": upper}, np.inf
-    return found
-
-
 def test_radii_are_rounded_down():
     for gap, upper in NUMBERS.tolist():
-        assert Fraction(float(search(gap, upper).ratios()[0, 1])) <= Fraction(gap) / Fraction(upper)
+        found = MarginBounds(2, {"0-1": upper}).distances(np.zeros(1, dtype=np.int64), np.array([[np.inf, gap]]))
+        assert found[0, 0] == np.inf
+        assert Fraction(float(found[0, 1])) <= Fraction(gap) / Fraction(upper)
 
 
 def test_the_joint_bound_of_a_margin_is_rounded_up():
     for joint in NUMBERS[:, 0].tolist():
-        found = search(1.0, np.inf)
-        found.own, found.joint = {}, joint
-        assert Fraction(found._upper("0-1")) ** 2 >= 2 * Fraction(joint) ** 2
-    assert math.isinf(search(1.0, np.inf)._upper("0-1"))
+        assert Fraction(MarginBounds(2, {ALL: joint}).of("0-1")) ** 2 >= 2 * Fraction(joint) ** 2
+        assert MarginBounds(1, {ALL: joint}).of("0") == joint
+    assert math.isinf(MarginBounds(2, {}).of("0-1"))
 
 
 def test_norm_products_of_each_output_are_rounded_up():
