@@ -175,6 +175,30 @@ class Place:
         return Ball(centre, radius, self.ball or norm, within)
 
 
+def held(text: str) -> Array | Box:
+    """What an input is held at: 'VALUE' for all its numbers, those of a file, a range 'LOW,HIGH', or a .npz file of one.
+
+    Raises
+    ------
+    InvalidRequest
+        If a file cannot be read.
+
+    Examples
+    --------
+    >>> held("0.5").tolist(), held("0,1").describe()
+    ([0.5], 'on the box [0, 1]')
+    """
+    ends = text.split(",")
+    if len(ends) <= 2 and all(map(_is_number, ends)):
+        return Box(*map(float, ends)) if len(ends) == 2 else np.array([float(text)])
+    arrays = _table(Path(text)).arrays
+    if {"low", "high"} <= arrays.keys():
+        return Box(arrays["low"].reshape(-1), arrays["high"].reshape(-1))
+    if len(arrays) != 1:
+        raise InvalidRequest(f"it holds {', '.join(arrays)}", where=text, advice="give one array, or low and high")
+    return next(iter(arrays.values())).reshape(-1)
+
+
 def _box(text: str, inputs: int) -> Box:
     """The box of a file or of 'LOW,HIGH'."""
     ends = text.split(",")

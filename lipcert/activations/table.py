@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lipcert.activations import analytic, blocks, bumps, pointwise, products, published, sorting
+from lipcert.activations import analytic, blocks, bumps, held, pointwise, products, published, sorting
 from lipcert.activations.record import ActivationRecord
 
 GLOBAL: dict[str, ActivationRecord] = {
@@ -14,4 +14,4 @@ GLOBAL: dict[str, ActivationRecord] = {
 RANGED: tuple[ActivationRecord, ...] = (*analytic.RECORDS, *products.RECORDS)
 """Records that have a normal form on bounded ranges only, or for some parameters only."""
 
-TABLE: dict[str, ActivationRecord] = GLOBAL | {record.name: record for record in RANGED}
+TABLE: dict[str, ActivationRecord] = GLOBAL | {record.name: record for record in (*RANGED, *held.RECORDS)}

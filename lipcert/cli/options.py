@@ -176,7 +176,7 @@ FILE = click.Path(path_type=Path)
 
 
 def model_argument(command: F) -> F:
-    """MODEL and --to: the file, and which output of it is meant."""
+    """MODEL, --from and --to: the file, and which part of it is meant."""
     option = click.option("--to", "--output", "output", metavar="TENSOR",
                           help="The output, or a value inside, that is meant; the rest is left out.")  # fmt: skip
     for reading in (
@@ -184,6 +184,12 @@ def model_argument(command: F) -> F:
                      help="The size of a free axis of the input other than the batch, by name or number; repeatable."),
         click.option("--strict", is_flag=True, expose_value=False, callback=_remembered,
                      help="Refuse every idealisation."),
+        click.option("--hold", multiple=True, metavar="NAME=FILE|VALUE|LOW,HIGH", expose_value=False, callback=_remembered,
+                     help="Hold an input at a value, or anywhere in a range; repeatable."),
+        click.option("--inputs", multiple=True, metavar="NAME", expose_value=False, callback=_remembered,
+                     help="Of several inputs the one that moves; the others may have any value.  Repeatable."),
+        click.option("--from", "begin", multiple=True, metavar="TENSOR", expose_value=False, callback=_remembered,
+                     help="A value inside that the part in question begins at; what is before it is left out."),
     ):  # fmt: skip
         command = reading(command)
     return click.argument("model", type=FILE)(option(command))
@@ -197,6 +203,13 @@ def _remembered(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
         if wrong is not None:
             raise click.BadParameter(f"the size of {wrong} is no whole number")
         value = found
+    if param.name == "hold":
+        from lipcert.samples import held
+
+        wrong = next((item for item in value if not all(item.partition("="))), None)
+        if wrong is not None:
+            raise click.BadParameter(f"{wrong!r} is not NAME=FILE, NAME=VALUE or NAME=LOW,HIGH")
+        value = {name: held(text) for name, _, text in (item.partition("=") for item in value)}
     ctx.meta[f"lipcert.{param.name}"] = value
     return value
 
@@ -275,7 +288,12 @@ def read(model: Path, output: str | None, quiet: bool = False, log: bool = False
         line(Progress(f"reading {model.name}"))
         meta = click.get_current_context().meta
         return load(
-            model, output=output, dims=meta.get("lipcert.dims", {}), strict=bool(meta.get("lipcert.strict", False))
+            model,
+            output=output,
+            dims=meta.get("lipcert.dims", {}),
+            strict=bool(meta.get("lipcert.strict", False)),
+            inputs=(*meta.get("lipcert.begin", ()), *meta.get("lipcert.inputs", ())),
+            hold=meta.get("lipcert.hold", {}),
         )
 
 

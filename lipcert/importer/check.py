@@ -12,6 +12,7 @@ from lipcert.errors import InvalidModel
 from lipcert.graph.evaluate import forward, record
 from lipcert.graph.nodes import Graph
 from lipcert.graph.sizes import activations
+from lipcert.importer.inputs import Inputs
 from lipcert.importer.runtime import Runtime, runtimes
 from lipcert.importer.values import Equation
 
@@ -26,7 +27,14 @@ _RESIDUAL = 1e-3
 _LARGE = 2**22
 
 
-def compare(path: str | Path, graph: Graph, equations: Sequence[Equation], output: str, shape: tuple[int, ...]) -> str:
+def compare(
+    path: str | Path,
+    graph: Graph,
+    equations: Sequence[Equation],
+    output: str,
+    inputs: Inputs,
+    start: Sequence[str] = (),
+) -> str:
     """Raise an error where graph and file differ by more than rounding; a note on what else than the file itself was run.
 
     The distance allowed is 2¹⁰(u·max |value| + δ), with u the unit roundoff of the file's type, the largest value of any
@@ -39,10 +47,10 @@ def compare(path: str | Path, graph: Graph, equations: Sequence[Equation], outpu
     """
     names = {output, *(n for e in equations for n in (e.solution, *e.parameters))}
     failure: InvalidModel | None = None
-    for open_runtime in runtimes(path, output, names):
+    for open_runtime in runtimes(path, output, names, start):
         try:
             runtime = open_runtime()
-            samples, runs = _runs(runtime, graph, shape)
+            samples, runs = _runs(runtime, graph, inputs)
         except InvalidModel as error:
             failure = failure or error
             continue
@@ -58,17 +66,14 @@ def compare(path: str | Path, graph: Graph, equations: Sequence[Equation], outpu
     raise failure or InvalidModel("it gives no finite output", where=str(path), advice="check the weights")
 
 
-def _runs(runtime: Runtime, graph: Graph, shape: tuple[int, ...]) -> tuple[Array, list[dict[str, np.ndarray]]]:
+def _runs(runtime: Runtime, graph: Graph, inputs: Inputs) -> tuple[Array, list[dict[str, np.ndarray]]]:
     """Random inputs, and what the file makes of them."""
     rng = np.random.default_rng(0)
     scales = _SCALES if sum(node.size for node in graph.nodes) <= _LARGE else (1.0,)
-    samples = [np.asarray(rng.standard_normal(shape) * scale, runtime.dtype) for scale in scales]
-    if any(node.needs_range for node in activations(graph)):
-        # logarithms and roots are defined for positive numbers only
-        samples += [
-            np.asarray(np.abs(x) + 0.1 * scale, runtime.dtype) for x, scale in zip(samples, scales, strict=True)
-        ]
-    return _columns(samples), [runtime.run(x) for x in samples]
+    # logarithms and roots are defined for positive numbers only
+    signs = (False, True) if any(node.needs_range for node in activations(graph)) else (False,)
+    samples = [runtime.typed(inputs.sample(rng, scale, positive)) for positive in signs for scale in scales]
+    return np.stack([inputs.column(x) for x in samples], axis=1), [runtime.run(x) for x in samples]
 
 
 def agree(path: str | Path, other: str, graph: Graph, x: Array, theirs: Array, unit: float) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
+from difflib import get_close_matches
 from typing import Any
 
 import onnx
 from onnx import inliner
 
-from lipcert.errors import InvalidModel, UnsupportedModel
+from lipcert.errors import InvalidModel, InvalidRequest, UnsupportedModel
 
 OLDEST = 6
 """The oldest version of the operator set that is read."""
@@ -44,6 +45,58 @@ def normalise(model: onnx.ModelProto, file: str) -> tuple[onnx.ModelProto, int, 
                 advice="export with standard operators only, or write it as a model-local function",
             )
     return model, opset_of(model.opset_import, file), functions
+
+
+def begin(model: onnx.ModelProto, names: Sequence[str], file: str) -> None:
+    """Make values inside inputs of the graph: what computes them is not needed any more.
+
+    Raises
+    ------
+    InvalidRequest
+        If there is no such value.
+    UnsupportedModel
+        If its shape is not known.
+    """
+    graph = model.graph
+    inputs = {i.name for i in graph.input}
+    inner = [name for name in names if name not in inputs]
+    if not inner:
+        return
+    producers = {name: node for node in graph.node for name in node.output if name}
+    known = _shapes(model, inner)
+    for name in inner:
+        if name not in producers:
+            close = get_close_matches(name, [*producers], 3)
+            like = f"; values inside with a like name are {', '.join(map(repr, close))}" if close else ""
+            similar = f"its inputs are {', '.join(map(repr, sorted(inputs)))}{like}"
+            raise InvalidRequest(
+                f"it has no input and no value inside of the name {name!r}", where=file, advice=similar
+            )
+        if name not in known:
+            raise UnsupportedModel(
+                f"the shape of {name!r} is not known",
+                where=file,
+                advice="add it with onnx.shape_inference.infer_shapes",
+            )
+        node = producers[name]
+        node.output[list(node.output).index(name)] = f"{name}.before"
+        graph.input.append(known[name])
+
+
+def _shapes(model: onnx.ModelProto, names: Sequence[str]) -> dict[str, onnx.ValueInfoProto]:
+    """Type and shape of values inside, as the file has them or as they follow from those of its inputs."""
+
+    def found(graph: onnx.GraphProto) -> dict[str, onnx.ValueInfoProto]:
+        infos = (*graph.value_info, *graph.output)
+        return {i.name: i for i in infos if i.type.tensor_type.elem_type and i.type.tensor_type.HasField("shape")}
+
+    known = found(model.graph)
+    if not all(name in known for name in names):
+        try:
+            known |= found(onnx.shape_inference.infer_shapes(model, data_prop=True).graph)
+        except Exception as error:  # shape inference raises whatever its C++ code throws
+            del error
+    return {name: known[name] for name in names if name in known}
 
 
 def cut(model: onnx.ModelProto, output: str) -> bool:

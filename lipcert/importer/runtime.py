@@ -7,7 +7,7 @@ bfloat16.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,13 +19,18 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from lipcert.errors import InvalidModel
-from lipcert.importer.normalise import cut, opset_of
+from lipcert.importer.normalise import begin, cut, opset_of
 from lipcert.importer.reader import read
 
 _SECONDS = 60.0
 # ONNX Runtime runs nothing older
 _OLDEST_RUN = 7
 _BROADCAST = ("Add", "Sub", "Mul", "Div", "Pow", "Greater", "Less", "Equal", "And", "Or", "Xor")
+_ONNX_RUNTIME_TYPES: dict[str, np.dtype[Any]] = {
+    "tensor(double)": np.dtype(np.float64),
+    **{f"tensor({name})": np.dtype(name) for name in ("float16", "bool", "int8", "int16", "int32", "int64")},
+    **{f"tensor({name})": np.dtype(name) for name in ("uint8", "uint16", "uint32", "uint64")},
+}
 _WIDE = (TensorProto.DOUBLE, TensorProto.BFLOAT16)
 # attributes that hold an element type
 _TYPES = ("to", "dtype", "output_dtype", "output_datatype", "stash_type")
@@ -39,30 +44,36 @@ class Runtime:
     ----------
     title
         Its name, for messages.
-    shape, dtype
-        Of the input, unknown sizes as 1.
+    dtypes
+        The types of the inputs, by name.
     unit
         The unit roundoff of the coarsest type that it computes in.
     run
-        The wanted values, and the input's, by name.
+        The wanted values, and the inputs' own, by name.
     note
         What the user should know of it.
     """
 
     title: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
+    dtypes: Mapping[str, np.dtype[Any]]
     unit: float
-    run: Callable[[np.ndarray], dict[str, np.ndarray]]
+    run: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
     note: str = ""
 
+    def typed(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Values of the inputs in the types that it takes."""
+        return {name: np.asarray(values[name], dtype) for name, dtype in self.dtypes.items()}
 
-def runtimes(path: str | Path, output: str, names: set[str]) -> Iterator[Callable[[], Runtime]]:
+
+def runtimes(
+    path: str | Path, output: str, names: set[str], start: Sequence[str] = ()
+) -> Iterator[Callable[[], Runtime]]:
     """What can run the part of the file that `output` needs and give the named values; the next where one cannot."""
     model = read(path)
     given = {o.name for o in model.graph.output}
+    begin(model, start, str(path))
     smaller = cut(model, output)
-    same = not smaller and names == given and _opset(model, path) >= _OLDEST_RUN
+    same = not smaller and not start and names == given and _opset(model, path) >= _OLDEST_RUN
     inputs = {i.name for i in model.graph.input}
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(names - {output} - inputs))
     kinds = _kinds(model)
@@ -92,15 +103,13 @@ def _onnx_runtime(path: str | Path, source: str | bytes, names: set[str], unit: 
         session = onnxruntime.InferenceSession(source, options, ["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # ONNX Runtime throws many types from C++
         raise _cannot_run(path, error) from None
-    info = session.get_inputs()[0]
     wanted = [o.name for o in session.get_outputs() if o.name in names]
-    dtype = {"tensor(double)": np.float64, "tensor(float16)": np.float16}.get(info.type, np.float32)
+    dtypes = {info.name: _ONNX_RUNTIME_TYPES.get(info.type, np.dtype(np.float32)) for info in session.get_inputs()}
 
-    def run(x: np.ndarray) -> dict[str, np.ndarray]:
-        return dict(zip(wanted, _run(session, path, wanted, {info.name: x}), strict=True)) | {info.name: x}
+    def run(given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return dict(zip(wanted, _run(session, path, wanted, dict(given)), strict=True)) | dict(given)
 
-    shape = tuple(d if isinstance(d, int) and d > 0 else 1 for d in info.shape)
-    return Runtime("ONNX Runtime", shape, np.dtype(dtype), unit, run, note)
+    return Runtime("ONNX Runtime", dtypes, unit, run, note)
 
 
 def _run(session: Any, path: str | Path, names: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -131,25 +140,24 @@ def _cannot_run(path: str | Path, error: Exception) -> InvalidModel:
 
 def _reference(path: str | Path, model: onnx.ModelProto, names: set[str], unit: float) -> Runtime:
     constants = {t.name for t in model.graph.initializer}
-    info = next(i for i in model.graph.input if i.name not in constants)
+    infos = [i for i in model.graph.input if i.name not in constants]
     wanted = [o.name for o in model.graph.output if o.name in names]
-    shape = tuple(d.dim_value if d.dim_value > 0 else 1 for d in info.type.tensor_type.shape.dim)
-    dtype = helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type)
+    dtypes = {info.name: helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type) for info in infos}
     try:
         evaluator = ReferenceEvaluator(model)
     except Exception as error:  # the evaluator runs arbitrary operator code
         raise _cannot_run(path, error) from None
 
-    def run(x: np.ndarray) -> dict[str, np.ndarray]:
+    def run(given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         try:
             with np.errstate(all="ignore"):
-                results = evaluator.run(wanted, {info.name: x})
+                results = evaluator.run(wanted, dict(given))
         except Exception as error:  # as above
             raise _cannot_run(path, error) from None
-        return dict(zip(wanted, map(np.asarray, results), strict=True)) | {info.name: x}
+        return dict(zip(wanted, map(np.asarray, results), strict=True)) | dict(given)
 
     note = "the file was compared with onnx.reference, since ONNX Runtime cannot run it"
-    return Runtime("onnx.reference", shape, dtype, unit, run, note)
+    return Runtime("onnx.reference", dtypes, unit, run, note)
 
 
 def _in_single(model: onnx.ModelProto) -> onnx.ModelProto:

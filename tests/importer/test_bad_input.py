@@ -154,7 +154,7 @@ def test_inputs_and_outputs(mlp: onnx.ModelProto, tmp_path: Path) -> None:
     more.graph.input.append(helper.make_tensor_value_info("u", TensorProto.FLOAT, [1, 3]))
     more.graph.node.append(helper.make_node("Add", ["y", "u"], ["s"]))
     more.graph.output[0].name = "s"
-    assert "'x', 'u'" in refused(changed(more, tmp_path), "2 inputs", UnsupportedModel)
+    assert load(changed(more, tmp_path)).input_size == 7
     closed = onnx.ModelProto.FromString(mlp.SerializeToString())
     del closed.graph.input[:]
     refused(changed(closed, tmp_path), "never produced|0 inputs", LipcertError)

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 from lipcert.bounds.api import bound
 from lipcert.errors import InvalidModel
 from lipcert.importer import check, load
+from lipcert.importer.inputs import Inputs, Signal
 from tests.importer.conftest import Build
 
 OPS = ["Elu", "Selu", "LeakyRelu", "HardSigmoid", "Softplus", "Mish", "Gelu", "Celu", "HardSwish", "Softsign", "Erf"]
@@ -49,7 +50,7 @@ def test_a_wrong_graph_is_noticed_in_float32(write: Build, monkeypatch: pytest.M
     wrong = load(write([helper.make_node("Relu", ["x"], ["y"])], {}, [1, 2]))
     write([helper.make_node("Elu", ["x"], ["y"])], {}, [1, 2], kind=TensorProto.DOUBLE)
     with pytest.raises(InvalidModel, match="differs"):
-        check.compare(path, wrong, [], "y", (1, 2))
+        check.compare(path, wrong, [], "y", Inputs((Signal("x", (1, 2), np.dtype(np.float64)),)))
 
 
 def test_a_file_that_nothing_runs(write: Build, monkeypatch: pytest.MonkeyPatch) -> None:
