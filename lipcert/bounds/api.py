@@ -54,6 +54,7 @@ def bound(
     region: Region | None = None,
     anchored: bool = False,
     branch: bool | float = False,
+    branch_on: str = "auto",
     gap: float = 1e-3,
 ) -> Bound:
     """A proven bound on the Lipschitz constant of a network.
@@ -98,8 +99,11 @@ def bound(
         Whether changes start from the centre of the region: ‖f(x) − f(c)‖ ≤ L·‖x − c‖. By default x and x′ are any two
         points.
     branch, gap
-        Whether to branch on the signs of channels, for so many seconds or, for True, until upper / lower − 1 is at most
-        `gap`. Ctrl-C gives the best tree by then.
+        Whether to branch and bound, for so many seconds or, for True, until upper / lower − 1 is at most `gap`. Ctrl-C
+        gives the best tree by then.
+    branch_on
+        What is cut: 'neurons' (the sides of kinks: exact, for piecewise linear networks), 'channels' (signs of channels: a
+        relaxation), or 'auto', the first of these that suits the network.
 
     Returns
     -------
@@ -133,7 +137,7 @@ def bound(
         graph, name, digest = read_model(model)
         question = Question.parse(norm, output_norm, outputs, graph.output_size).on(region, anchored, graph.input_size)
         search = Search(lower_seconds, data, seed) if lower else None
-        cutting = None if branch is False else Cutting.parse(branch, gap)
+        cutting = None if branch is False else Cutting.parse(branch, gap, branch_on)
         found = answer(graph, question, settings, search, progress, cutting)
     return replace(found, model=name, sha256=digest, seconds=time.perf_counter() - started)
 
@@ -200,24 +204,28 @@ class Search:
 
 @dataclass(frozen=True)
 class Cutting:
-    """How long branch and bound goes on: for so many seconds, or None, and until this gap is reached."""
+    """How long branch and bound goes on: for so many seconds, or None, and until this gap is reached; and what it cuts."""
 
     seconds: float | None = None
     gap: float = 1e-3
+    on: str = "auto"
 
     @classmethod
-    def parse(cls, branch: bool | float, gap: float) -> Cutting:
+    def parse(cls, branch: bool | float, gap: float, on: str = "auto") -> Cutting:
         """What is meant by the arguments of `bound`.
 
         Raises
         ------
         InvalidRequest
-            If one of them is negative.
+            If one of them is negative, or nothing is called so.
         """
+        from lipcert.bounds.branch.choose import require_known
+
+        require_known(on)
         seconds = None if branch is True or branch == float("inf") else float(branch)
         if not gap >= 0 or (seconds is not None and not seconds >= 0):
             raise InvalidRequest("neither the time of branch and bound nor its gap is negative")
-        return cls(seconds, gap)
+        return cls(seconds, gap, on)
 
 
 def answer(
@@ -249,7 +257,10 @@ def answer(
     lowers = [item.value for item in found]
     lower = max(lowers, default=None)
     with budget.apart():
-        proven, tree = _branched(proven, settings, cutting, lower or 0.0, watch)
+        proven, tree = _branched(proven, graph, settings, cutting, lower or 0.0, watch)
+    # a witness from the tree is for the outputs together
+    witnesses = [*found, *([] if tree is None or tree.lower is None else [tree.lower])]
+    lower = max((item.value for item in witnesses), default=None)
     result = Bound(
         upper=proven.value,
         lower=lower,
@@ -273,7 +284,7 @@ def answer(
         trace=tuple(trace),
         notes=(*graph.notes, *proven.notes),
         proposed=proposal.claim,
-        witness=max(found, key=lambda item: item.value) if found else None,
+        witness=max(witnesses, key=lambda item: item.value) if witnesses else None,
         model=graph.source,
         region=question.region,
         anchored=question.anchored,
@@ -319,10 +330,12 @@ def _each(claim: Claim, proven: Proven, lowers: list[float]) -> tuple[OutputBoun
 
 
 def _branched(
-    proven: Proven, settings: Settings, cutting: Cutting | None, lower: float, watch: Watch
+    proven: Proven, graph: Graph, settings: Settings, cutting: Cutting | None, lower: float, watch: Watch
 ) -> tuple[Proven, Tree | None]:
     """What branch and bound makes of a bound; the bound with a note where it does not apply."""
     from lipcert.bounds.branch import branch
+    from lipcert.bounds.branch.choose import strategy
+    from lipcert.certificates import Certificate
 
     if cutting is None:
         return proven, None
@@ -333,13 +346,16 @@ def _branched(
         watch(step)
 
     try:
-        if proven.certificate is None:
-            raise DoesNotApply("branch and bound does not apply: the bound is the norm product, without multipliers")
+        root = proven.certificate
+        if root is None:
+            claim, form = proven.job.claim, settings.form
+            root = Certificate.bare(graph, claim, form, proven.value)
         tree = branch(
-            proven.job.graph,
-            proven.certificate,
+            strategy(cutting.on, graph, root.claim, root.form),
+            root,
             seconds=cutting.seconds,
-            below=(1.0 + cutting.gap) * lower,
+            lower=lower,
+            gap=cutting.gap,
             jobs=settings.jobs,
             progress=tell,
         )

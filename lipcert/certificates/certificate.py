@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lipcert.arrays import Array
+from lipcert.arrays import Array, from_text, to_text
 from lipcert.certificates.claims import LEAST, Scaling
-from lipcert.certificates.leaves import Leaf
+from lipcert.certificates.leaves import Cut, Leaf
 from lipcert.errors import InvalidCertificate
 from lipcert.figures import upward
 from lipcert.files import write
 from lipcert.graph.claim import Claim
 from lipcert.graph.selection import Selection
 from lipcert.norms import Norm
+from lipcert.ranges.cells import NeuronCut, OpenNeuron
 from lipcert.ranges.hints import NONE, Hints
 from lipcert.regions import from_json
 from lipcert.shown import Shown
@@ -28,6 +29,7 @@ from lipcert.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lipcert.graph.nodes import Graph
     from lipcert.regions import Region
 
 FORMAT = "lipcert certificate"
@@ -66,7 +68,7 @@ class Certificate(Shown):
         What proves it: the semidefinite programs with their scalings; the entries of the Jacobian, which take none; or
         either about what goes into the last activation, whose own ℓ∞ constant is known.
     leaves
-        The leaves of a tree over signs of channels, in place of the scalings; empty without branching.
+        The leaves of a tree of branch and bound, in place of the scalings; empty without branching.
     """
 
     claim: Claim
@@ -79,6 +81,11 @@ class Certificate(Shown):
     hints: Hints = NONE
     evidence: str = PROGRAMS
     leaves: tuple[Leaf, ...] = ()
+
+    @classmethod
+    def bare(cls, graph: Graph, claim: Claim, form: str, value: float) -> Certificate:
+        """A claim about a network whose proof is still to come."""
+        return cls(claim, value, form, graph.fingerprint.hex(), (), graph.idealisations)
 
     def facts(self) -> list[tuple[str, str]]:
         """What a prompt and a notebook show."""
@@ -110,7 +117,7 @@ class Certificate(Shown):
         """The bound of each of the outputs of the claim."""
         if self.evidence in (JACOBIAN, HEAD):
             return [self.value] * outputs
-        parts = [leaf.scalings for leaf in self.leaves] or [self.scalings]
+        parts = [leaf.scalings for leaf in self.leaves if leaf.scalings] or [self.scalings]
         values = [max(case) for case in zip(*([scaling.value() for scaling in part] for part in parts), strict=True)]
         return self.claim.value_of_each(values, outputs)
 
@@ -131,7 +138,7 @@ class Certificate(Shown):
             "evidence": self.evidence,
             "hints": self.hints.to_json(),
             "scalings": _encoded(self.scalings),
-            "leaves": [{"cuts": leaf.cuts, "scalings": _encoded(leaf.scalings)} for leaf in self.leaves],
+            "leaves": [_written(leaf) for leaf in self.leaves],
             "idealisations": list(self.idealisations),
             "tool": f"lipcert {self.tool}",
         }
@@ -210,6 +217,13 @@ _GLOBAL: dict[str, type | tuple[type, ...]] = {"scope": str}
 _LOCAL: dict[str, type | tuple[type, ...]] = {"region": (dict, type(None)), "increments": str}
 # where increments start
 _ANCHORED = {False: "anywhere", True: "centre"}
+_LEAF: dict[str, type | tuple[type, ...]] = {
+    "cuts": list,
+    "scalings": list,
+    "at": list,
+    "open": list,
+    "weights": (str, type(None)),
+}
 _NETWORK: dict[str, type] = {"sha256": str, "form": str}
 
 
@@ -305,14 +319,58 @@ class _Reader:
             raise self.fail(f"the hints cannot be read: {error}") from None
 
     def leaf(self, item: Any, place: str) -> Leaf:
-        entry = self.fields(item, {"cuts": list, "scalings": list}, place)
-        cuts = []
-        for cut in entry["cuts"]:
-            if not isinstance(cut, list) or len(cut) != 2 or any(type(part) is not int for part in cut):
-                raise self.fail(f"{place}: a cut is not a channel and a sign")
-            cuts.append((cut[0], cut[1]))
-        scalings = enumerate(entry["scalings"])
-        return Leaf(tuple(cuts), tuple(self.scaling(part, f"{place}: scaling {k}") for k, part in scalings))
+        entry = self.fields(item, _LEAF, place)
+        cuts = tuple(self.cut(cut, place) for cut in entry["cuts"])
+        scalings = tuple(self.scaling(part, f"{place}: scaling {k}") for k, part in enumerate(entry["scalings"]))
+        at, opened = entry["at"], entry["open"]
+        if not all(type(count) is int and 0 <= count <= len(cuts) for count in at) or len(at) != len(scalings):
+            raise self.fail(f"{place}: a scaling does not say how many of the cuts it needs")
+        if opened and len(opened) != len(scalings):
+            raise self.fail(f"{place}: it has {len(opened)} lists of open neurons for {len(scalings)} scalings")
+        left = (
+            tuple(OpenNeuron(*self.integers(some, 4, f"{place}: an open neuron")) for some in self.listed(part, place))
+            for part in opened
+        )
+        return Leaf(
+            cuts,
+            scalings,
+            tuple(at),
+            tuple(left),
+            None if entry["weights"] is None else self.weights(entry["weights"], place),
+        )
+
+    def cut(self, item: Any, place: str) -> Cut:
+        """A channel and a sign, an input, a number and a side, or a neuron with its kink and a side."""
+        if not isinstance(item, list) or len(item) not in (2, 3, 4):
+            raise self.fail(f"{place}: a cut is not of a known kind")
+        if len(item) == 3:
+            coordinate, side = self.integers([item[0], item[2]], 2, f"{place}: a cut")
+            try:
+                return coordinate, float.fromhex(item[1]), side
+            except (ValueError, TypeError, OverflowError):
+                raise self.fail(f"{place}: a cut at an input has no number") from None
+        numbers = self.integers(item, len(item), f"{place}: a cut")
+        return NeuronCut(*numbers) if len(numbers) == 4 else (numbers[0], numbers[1])
+
+    def listed(self, item: Any, place: str) -> list[Any]:
+        if not isinstance(item, list):
+            raise self.fail(f"{place}: a list of open neurons is none")
+        return item
+
+    def integers(self, item: Any, count: int, place: str) -> list[int]:
+        if not isinstance(item, list) or len(item) != count or any(type(part) is not int for part in item):
+            raise self.fail(f"{place} is not made of {count} whole numbers")
+        return item
+
+    def weights(self, text: Any, place: str) -> Array:
+        """Nonnegative float64 numbers."""
+        try:
+            found = from_text(text)
+        except (ValueError, TypeError):
+            raise self.fail(f"{place}: its weights are not base64 of 8-byte numbers") from None
+        if not (np.isfinite(found) & (found >= 0.0)).all():
+            raise self.fail(f"{place}: a weight is negative or not finite")
+        return found
 
     def scaling(self, item: Any, place: str) -> Scaling:
         entry = self.fields(item, {"d": str, "m": str, "n": (str, type(None))}, place)
@@ -351,6 +409,16 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _encoded(scalings: tuple[Scaling, ...]) -> list[dict[str, str | None]]:
     return [{"d": _encode(s.d), "m": _encode(s.m), "n": None if s.n is None else _encode(s.n)} for s in scalings]
+
+
+def _written(leaf: Leaf) -> dict[str, Any]:
+    return {
+        "cuts": [[part.hex() if isinstance(part, float) else part for part in cut] for cut in leaf.cuts],
+        "scalings": _encoded(leaf.scalings),
+        "at": list(leaf.at),
+        "open": leaf.open,
+        "weights": None if leaf.weights is None else to_text(leaf.weights),
+    }
 
 
 def _encode(x: Array) -> str:

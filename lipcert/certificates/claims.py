@@ -38,6 +38,11 @@ class Scaling:
     m: Array
     n: Array | None = None
 
+    @property
+    def sizes(self) -> tuple[int, int, int | None]:
+        """How many numbers d, m and n there are."""
+        return self.d.size, self.m.size, None if self.n is None else self.n.size
+
     def value(self) -> float:
         """The bound that the scaling stands for, rounded up: ‖m‖₂, times ‖n‖₂ for the output norm ℓ1."""
         value = _norm_up(self.m)

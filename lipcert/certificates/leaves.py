@@ -1,24 +1,44 @@
-"""The leaves of a tree over the signs of channels (docs/theory.md, Branch and bound).
+"""The leaves of a tree of branch and bound (docs/theory.md, Branch and bound), whatever it cuts.
 
-A cut says that the channel of one multiplier group leaves as Δv = s Q Δz with s = 1 or −1. The norm of the Jacobian is
-convex in each sign alone, so of two leaves that differ in the last cut one is at least as large as what lies between them.
+A cut is a place and a side of it, the last number:
+
+- (group, sign): the channel of one multiplier group leaves as Δv = sign·Q Δz. The norm of the Jacobian is convex in each
+  sign alone, so of two leaves that differ in the last cut one is at least as large as what lies between them;
+- (activation, neuron, kink, side): the input of a piecewise linear neuron lies above (1) or below (−1) one of its kinks;
+- (input, number, side): an input of the network lies above or below a number.
+
+All cuts of a tree are of one kind.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from enum import Enum
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from lipcert.arrays import BoolArray, IntArray
+    from lipcert.arrays import Array, IntArray
     from lipcert.certificates.claims import Scaling
+    from lipcert.ranges.cells import NeuronCut, OpenNeuron
 
-Cuts = tuple[tuple[int, int], ...]
-"""(group, sign) from the root to the leaf."""
+ChannelCut: TypeAlias = tuple[int, int]
+InputCut: TypeAlias = tuple[int, float, int]
+Cut: TypeAlias = "ChannelCut | InputCut | NeuronCut"
+Cuts: TypeAlias = "tuple[Cut, ...]"
+"""From the root to the leaf."""
+Place: TypeAlias = tuple[float, ...]
+"""What is cut: a cut without its side."""
+
+
+class Kind(Enum):
+    """What the cuts of a tree are about; the value is how many numbers one of them has."""
+
+    CHANNELS = 2
+    INPUTS = 3
+    NEURONS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,13 +48,22 @@ class Leaf:
     Attributes
     ----------
     cuts
-        (group, sign) from the root to the leaf; groups are those of the prepared network without cuts.
+        From the root to the leaf.
     scalings
-        One a case of the claim, for the groups that are left.
+        One a case of the claim, or none where nothing is in the leaf, or where the entries of the Jacobian prove it.
+    at
+        Of each scaling how many of the cuts it needs: a bound above a leaf is one of the leaf.
+    open
+        Of each scaling the neurons with more than one slope, for cuts at neurons.
+    weights
+        Of what the cuts say: combined so it is contradictory. None where something may be in the leaf.
     """
 
     cuts: Cuts
-    scalings: tuple[Scaling, ...]
+    scalings: tuple[Scaling, ...] = ()
+    at: tuple[int, ...] = ()
+    open: tuple[tuple[OpenNeuron, ...], ...] = ()
+    weights: Array | None = None
 
     @property
     def value(self) -> float:
@@ -42,7 +71,7 @@ class Leaf:
         return max((scaling.value() for scaling in self.scalings), default=0.0)
 
 
-def signs_of(cuts: Cuts, groups: int) -> IntArray:
+def signs_of(cuts: Sequence[ChannelCut], groups: int) -> IntArray:
     """(groups,) the sign of each cut, else 0.
 
     Examples
@@ -56,16 +85,30 @@ def signs_of(cuts: Cuts, groups: int) -> IntArray:
     return signs
 
 
-def uncovered(leaves: Sequence[Cuts], signed: BoolArray) -> str | None:
-    """Why these are not the leaves of one tree of cuts at channels that have signs, or None where they are.
+def kind_of(leaves: Sequence[Leaf]) -> Kind | None:
+    """What the cuts are about, or None where they are not all of one kind."""
+    lengths = {len(cut) for leaf in leaves for cut in leaf.cuts}
+    if len(lengths) > 1:
+        return None
+    return Kind(lengths.pop()) if lengths else Kind.CHANNELS
+
+
+def uncovered(leaves: Sequence[Cuts], refused: Callable[[Place], str | None]) -> str | None:
+    """Why these are not the leaves of one tree, or None where they are.
+
+    Parameters
+    ----------
+    leaves
+        The cuts of each leaf.
+    refused
+        Why a place cannot be cut, or None where it can.
 
     Examples
     --------
-    >>> signed = np.array([True, True])
-    >>> uncovered([((0, 1),), ((0, -1), (1, 1)), ((0, -1), (1, -1))], signed) is None
+    >>> uncovered([((0, 1),), ((0, -1), (1, 1)), ((0, -1), (1, -1))], lambda place: None) is None
     True
-    >>> uncovered([((0, 1),), ((0, -1), (1, 1))], signed)
-    'no leaf covers the sign -1 of channel 1'
+    >>> uncovered([((0, 1),), ((0, -1), (1, 1))], lambda place: None)
+    'no leaf covers the side -1 of (1,)'
     """
     parts = [(list(leaves), 0)]
     while parts:
@@ -74,19 +117,19 @@ def uncovered(leaves: Sequence[Cuts], signed: BoolArray) -> str | None:
             continue
         if any(len(cuts) <= depth for cuts in part):
             return "one leaf lies above another one"
-        groups = {cuts[depth][0] for cuts in part}
-        if len(groups) != 1:
-            return "two leaves part at different channels"
-        (group,) = groups
-        if not 0 <= group < signed.size or not signed[group]:
-            return f"channel {group} has no sign to cut at"
-        if any(group == earlier for earlier, _ in part[0][:depth]):
-            return f"channel {group} is cut twice on one way"
-        for sign in (1, -1):
-            side = [cuts for cuts in part if cuts[depth][1] == sign]
-            if not side:
-                return f"no leaf covers the sign {sign} of channel {group}"
-            parts.append((side, depth + 1))
-        if any(cuts[depth][1] not in (1, -1) for cuts in part):
-            return "a sign is neither 1 nor -1"
+        places = {tuple(cuts[depth][:-1]) for cuts in part}
+        if len(places) != 1:
+            return "two leaves part at different places"
+        (place,) = places
+        if (reason := refused(place)) is not None:
+            return reason
+        if any(place == tuple(earlier[:-1]) for earlier in part[0][:depth]):
+            return f"{place} is cut twice on one way"
+        if any(cuts[depth][-1] not in (1, -1) for cuts in part):
+            return "a side is neither 1 nor -1"
+        for side in (1, -1):
+            own = [cuts for cuts in part if cuts[depth][-1] == side]
+            if not own:
+                return f"no leaf covers the side {side} of {place}"
+            parts.append((own, depth + 1))
     return None

@@ -215,8 +215,8 @@ class Proofs:
 
     @property
     def first(self) -> Proof:
-        """The proof that is tried first."""
-        return self.order[0]
+        """The proof that is tried first; where that is clear, the others are not made."""
+        return self.dense if not self.large and self.dense.seconds() <= SOON else self.order[0]
 
     def sizes(self, case: Case) -> tuple[int, int, int | None]:
         """How many numbers d, m and n the scaling of a case has."""
@@ -238,7 +238,7 @@ class Proofs:
         best = self.first.improve(case, proposal)
         if best is not None and (self.large or not _is_weak(best, proposal)):
             return best
-        for proof in self.order[1:]:
+        for proof in (proof for proof in self.order if proof is not self.first):
             other = proof.improve(case, proposal)
             if best is None or (other is not None and other.value() < best.value()):
                 best = other
@@ -246,7 +246,10 @@ class Proofs:
 
     def holds(self, case: Case, scaling: Scaling) -> bool:
         """Whether one of the proofs shows the scaling."""
-        return any(proof.holds(case, scaling) for proof in self.order)
+        first = self.first
+        return first.holds(case, scaling) or any(
+            proof.holds(case, scaling) for proof in self.order if proof is not first
+        )
 
 
 def _is_weak(scaling: Scaling, proposal: Multipliers) -> bool:

@@ -112,15 +112,9 @@ class Prover:
             if scaling is None:
                 raise self._failure()
             scalings.append(scaling)
-        return Certificate(
-            self.claim,
-            max((scaling.value() for scaling in scalings), default=0.0),
-            self.form,
-            self.graph.fingerprint.hex(),
-            tuple(scalings),
-            self.graph.idealisations,
-            hints=self.posed.hints,
-        )
+        value = max((scaling.value() for scaling in scalings), default=0.0)
+        bare = Certificate.bare(self.graph, self.claim, self.form, value)
+        return replace(bare, scalings=tuple(scalings), hints=self.posed.hints)
 
     def by_jacobian(self) -> Certificate:
         """The certificate by the entries of the Jacobian on the region of the claim.
@@ -131,16 +125,9 @@ class Prover:
             If there is an implicit layer.
         """
         value = jacobian_bound(self.graph, self.claim, self.form)
-        return Certificate(
-            self.claim,
-            # who checks finds other last digits
-            float(np.nextafter(value * (1.0 + _ROOM), np.inf)),
-            self.form,
-            self.graph.fingerprint.hex(),
-            (),
-            self.graph.idealisations,
-            evidence=JACOBIAN,
-        )
+        # who checks finds other last digits
+        claimed = float(np.nextafter(value * (1.0 + _ROOM), np.inf))
+        return replace(Certificate.bare(self.graph, self.claim, self.form, claimed), evidence=JACOBIAN)
 
     def _failure(self) -> NotCertified:
         if any(isinstance(node, FixedPoint) for node in nodes(self.posed.graph)):

@@ -9,13 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lipcert.certificates.certificate import HEAD, JACOBIAN, PROGRAMS, Certificate
 from lipcert.certificates.exact import ExactProof
-from lipcert.certificates.leaves import signs_of, uncovered
+from lipcert.certificates.leaves import kind_of, uncovered
 from lipcert.certificates.proof import Proofs
 from lipcert.certificates.prover import jacobian_bound
-from lipcert.constraints.interconnection import signed_channels
-from lipcert.errors import CertificateRejected, InvalidRequest, NotCertified
+from lipcert.certificates.trees import grounds_of, unproven, unproven_case
+from lipcert.errors import CertificateRejected, DoesNotApply, InvalidRequest
 from lipcert.graph.heads import Head, head
 from lipcert.graph.prepare import FORMS
 from lipcert.graph.selection import Selection
@@ -54,7 +56,9 @@ class Verdict:
         return self.certificate.value
 
 
-def verify(certificate: Certificate | str | Path, graph: Graph, *, exact: bool = False) -> Verdict:
+def verify(
+    certificate: Certificate | str | Path, graph: Graph, *, exact: bool = False, jobs: int | None = None
+) -> Verdict:
     """Prove a certificate against a network.
 
     Parameters
@@ -65,6 +69,8 @@ def verify(certificate: Certificate | str | Path, graph: Graph, *, exact: bool =
         The network.
     exact
         Check it in rational arithmetic, without any floating point; for networks of up to about 200 channels.
+    jobs
+        Processes for the leaves of a tree.
 
     Returns
     -------
@@ -120,7 +126,7 @@ def verify(certificate: Certificate | str | Path, graph: Graph, *, exact: bool =
     except InvalidRequest as error:
         raise reject(str(error)) from None
     if c.leaves:
-        _require_leaves(c, prepared, reject)
+        _require_leaves(c, graph, claim, prepared, jobs, reject)
     else:
         _require_proven(
             ExactProof(prepared, c.claim) if exact else Proofs(prepared, c.claim), c.scalings, c.value, reject
@@ -147,21 +153,37 @@ def _before_head(
     return inside, found.graph
 
 
-def _require_leaves(c: Certificate, prepared: Graph, reject: Callable[[str], CertificateRejected]) -> None:
+def _require_leaves(
+    c: Certificate,
+    graph: Graph,
+    claim: Claim,
+    prepared: Graph,
+    jobs: int | None,
+    reject: Callable[[str], CertificateRejected],
+) -> None:
     """Raise where the leaves do not cover the claim, or one of them is not proven."""
+    from joblib import Parallel, delayed, effective_n_jobs
+
     if c.scalings:
         raise reject("it holds leaves and scalings for the whole")
-    signed = signed_channels(prepared)
-    reason = uncovered([leaf.cuts for leaf in c.leaves], signed)
+    try:
+        grounds = grounds_of(kind_of(c.leaves), graph, prepared, claim, c.form)
+    except DoesNotApply as error:
+        raise reject(f"its leaves are not for this claim: {error.what}") from None
+    reason = uncovered([leaf.cuts for leaf in c.leaves], grounds.refused)
     if reason is not None:
         raise reject(f"its leaves do not cover the claim: {reason}")
-    for number, leaf in enumerate(c.leaves):
-
-        def reject_leaf(reason: str, number: int = number) -> CertificateRejected:
-            return reject(f"leaf {number}: {reason}")
-
-        proofs = Proofs(prepared, c.claim, signs_of(leaf.cuts, signed.size))
-        _require_proven(proofs, leaf.scalings, c.value, reject_leaf)
+    # neighbours in the tree share their way to it
+    order = sorted(range(len(c.leaves)), key=lambda k: c.leaves[k].cuts)
+    count = min(len(order), effective_n_jobs(jobs))
+    parts = [[(k, c.leaves[k]) for k in part] for part in np.array_split(np.array(order), count)]
+    if count == 1:
+        reasons = [unproven(grounds, parts[0], c.value)]
+    else:
+        reasons = Parallel(n_jobs=jobs)(delayed(unproven)(grounds, part, c.value) for part in parts)
+    for reason in reasons:
+        if reason is not None:
+            raise reject(reason)
 
 
 def _require_proven(
@@ -174,17 +196,8 @@ def _require_proven(
     if len(proofs.cases) != len(scalings):
         raise reject(f"it holds {len(scalings)} scalings where its claim needs {len(proofs.cases)}")
     for k, (case, scaling) in enumerate(zip(proofs.cases, scalings, strict=True)):
-        sizes = proofs.sizes(case)
-        if (scaling.d.size, scaling.m.size, None if scaling.n is None else scaling.n.size) != sizes:
-            raise reject(f"scaling {k} does not have the sizes {sizes} of the network")
-        if not scaling.value() <= value:
-            raise reject(f"scaling {k} proves {scaling.value():.9g}, which is more than the claimed {value:.9g}")
-        try:
-            proven = proofs.holds(case, scaling)
-        except NotCertified as error:
-            raise reject(str(error)) from None
-        if not proven:
-            raise reject(f"scaling {k} does not prove its bound: ‖B‖ < 1 could not be shown")
+        if (reason := unproven_case(proofs, case, scaling, value)) is not None:
+            raise reject(f"scaling {k} {reason}")
         if isinstance(proofs, ExactProof) and not ExactProof.value_holds(scaling, value):
             raise reject(f"scaling {k} proves more than the claimed {value:.9g}")
 

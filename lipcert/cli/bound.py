@@ -48,7 +48,14 @@ if TYPE_CHECKING:
     flag_value=float("inf"),
     callback=positive,
     metavar="[SECONDS]",
-    help="Branch on the signs of channels, that long or until the gap is closed.",
+    help="Branch and bound, that long or until the gap is closed.",
+)
+@click.option(
+    "--branch-on",
+    type=click.Choice(["auto", "neurons", "channels"]),
+    default="auto",
+    show_default=True,
+    help="What --branch cuts: the sides of neurons (exact, piecewise linear networks), or the signs of channels.",
 )
 @click.option(
     "--gap",
@@ -92,6 +99,7 @@ def bound(
     report: Path | None,
     at_most: float | None,
     branch: float | None,
+    branch_on: str,
     gap: float,
     lower: bool,
     lower_seconds: float | None,
@@ -137,6 +145,7 @@ def bound(
             tolerance=tolerance,
             time_limit=time_limit,
             branch=False if branch is None else branch,
+            branch_on=branch_on,
             gap=gap,
             lower=lower,
             lower_seconds=lower_seconds,

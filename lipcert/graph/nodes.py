@@ -87,6 +87,18 @@ class Activation:
         """The one parent, as a tuple."""
         return (self.parent,)
 
+    def take(self, chosen: IntArray) -> Activation:
+        """The activation on some of its numbers, for one that acts on single ones."""
+        parameters = {key: value if len(value) == 1 else value[chosen] for key, value in self.parameters.items()}
+        return replace(
+            self,
+            blocks=chosen.size,
+            parameters=parameters,
+            channel=None if self.channel is None else self.channel[chosen],
+            on=None if self.on is None else self.on.take(chosen),
+            around=None if self.around is None else self.around.take(chosen),
+        )
+
     @cached_property
     def record(self) -> ActivationRecord:
         """The record in the table."""

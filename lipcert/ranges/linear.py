@@ -10,7 +10,7 @@ of at most E costs E·max |z_k| of the signal that they meet, and those are know
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lipcert.arrays import Array, IntArray
-    from lipcert.regions import Region
 
 Slopes = tuple["Array", "Array"]
 """The slopes of the lines below and above, one a neuron."""
@@ -31,6 +30,13 @@ Slopes = tuple["Array", "Array"]
 _TOGETHER = 2**23
 _BISECTIONS = 48
 _POINTS = 33
+
+
+class Supported(Protocol):
+    """A set of inputs, as far as linear bounds ask for it."""
+
+    def support(self, a: Array) -> Array:
+        """For each row of a at least sup a·x over the set; a is exact."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +92,7 @@ def envelope(node: Activation, on: Interval) -> Slopes:
 
 def refine(
     graph: Graph,
-    region: Region,
+    region: Supported,
     target: int,
     rows: IntArray,
     found: Mapping[int, Interval],
@@ -125,7 +131,9 @@ def refine(
 class Backward:
     """Upper bounds of linear functionals of nodes, given as columns."""
 
-    def __init__(self, graph: Graph, region: Region, found: Mapping[int, Interval], lines: Mapping[int, Lines]) -> None:
+    def __init__(
+        self, graph: Graph, region: Supported, found: Mapping[int, Interval], lines: Mapping[int, Lines]
+    ) -> None:
         self.graph, self.region, self.found, self.lines = graph, region, found, lines
         self.coefficients: dict[int, Array] = {}
         self.constant = np.zeros(0)

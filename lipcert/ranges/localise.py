@@ -24,7 +24,7 @@ from lipcert.regions import everywhere
 from lipcert.rounding import Interval
 
 if TYPE_CHECKING:
-    from lipcert.arrays import Array, BoolArray, IntArray
+    from lipcert.arrays import Array, BoolArray
     from lipcert.graph.claim import Claim
     from lipcert.regions import Region
 
@@ -112,6 +112,13 @@ def localise(graph: Graph, region: Region | None, *, anchored: bool = False, hin
     made = _Localised(scalar, [box.low < box.high], hints)
     found = made.graph(scalar, on, around)
     return Localised(found, made.found(), tuple(made.layers))
+
+
+def with_ranges(graph: Graph, region: Region, found: Ranges) -> Localised:
+    """The network with the slopes that given ranges of its signals allow, for any two points of a region."""
+    box = region.fitted(graph.input_size).interval()
+    made = _Localised(graph, [box.low < box.high], NONE)
+    return Localised(made.graph(graph, found, None), NONE, tuple(made.layers))
 
 
 def posed(graph: Graph, claim: Claim, form: str, hints: Hints = NONE) -> Localised:
@@ -247,22 +254,9 @@ class _Localised:
             return builder.affine([node.parent], [known], name=node.name)
         left = np.flatnonzero(~linear).astype(np.int64)
         z = builder.affine([node.parent], [Index(left, n)])
-        rest = builder.add(_some(replace(node, parent=z), left))
+        rest = builder.add(replace(node.take(left), parent=z))
         back = np.full(n, -1)
         back[left] = np.arange(left.size)
         if not (known.entries.any() or radii.any()):
             return builder.affine([rest], [Index(back, left.size)], name=node.name)
         return builder.affine([node.parent, rest], [known, Index(back, left.size)], name=node.name)
-
-
-def _some(node: Activation, chosen: IntArray) -> Activation:
-    """The activation on some of its neurons."""
-    parameters = {key: value if len(value) == 1 else value[chosen] for key, value in node.parameters.items()}
-    return replace(
-        node,
-        blocks=chosen.size,
-        parameters=parameters,
-        channel=None if node.channel is None else node.channel[chosen],
-        on=None if node.on is None else node.on.take(chosen),
-        around=None if node.around is None else node.around.take(chosen),
-    )

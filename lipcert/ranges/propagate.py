@@ -99,7 +99,7 @@ def sweep(graph: Graph, region: Region, hints: Hints = NONE) -> tuple[Ranges, di
             found.of[parent] = hint.range(found[parent])
             if isinstance(node.record, Pointwise):
                 lines[position] = Lines.of(node, found[parent], hint.lines(node.size))
-        _step(found, position, node, hints)
+        step(found, position, node, hints)
     return found, lines
 
 
@@ -124,11 +124,11 @@ def through(graph: Graph, inputs: Sequence[Interval], hints: Hints = NONE) -> Ra
     """Ranges of all signals from a range of each input, by intervals."""
     found = Ranges(dict(zip(graph.inputs, inputs, strict=True)))
     for position, node in graph.walk():
-        _step(found, position, node, hints)
+        step(found, position, node, hints)
     return found
 
 
-def _step(found: Ranges, position: int, node: Node, hints: Hints = NONE) -> None:
+def step(found: Ranges, position: int, node: Node, hints: Hints = NONE) -> None:
     """The range of a node from those of its parents."""
     match node:
         case Input():

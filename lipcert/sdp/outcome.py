@@ -113,6 +113,8 @@ class SolverOptions:
         Multipliers lam > 0 to start from (variables of the problem, mu and nu may be left zero), or None.
     progress
         Called now and then, at least once an iteration of more than 0.1 s.
+    target
+        A bound that is small enough: the native solver ends as soon as a feasible point reaches it.
     extra
         Passed on to the backend by name.
     """
@@ -122,6 +124,7 @@ class SolverOptions:
     max_iterations: int | None = None
     start: Array | None = None
     progress: Callable[[Progress], None] | None = None
+    target: float = 0.0
     extra: dict[str, object] = field(default_factory=dict)
 
     def tell(

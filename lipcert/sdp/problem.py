@@ -187,6 +187,10 @@ class Balance:
         """A bound for the balanced system as one for the system."""
         return float(np.ldexp(value, self.inputs))
 
+    def balanced(self, value: float) -> float:
+        """A bound for the system as one for the balanced system."""
+        return float(np.ldexp(value, -self.inputs))
+
 
 def balanced(system: Interconnection[Array]) -> tuple[Interconnection[Array], Balance]:
     """The system in coordinates in which the entries behind every layer, and those of every layer, are about one.

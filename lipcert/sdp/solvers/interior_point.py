@@ -293,16 +293,19 @@ class Search:
         self.gap = min(self.gap, max(0.0, (value - lower + error) / value))
         return float(np.trace(X) - np.einsum("ij,ij->", point.B.T, XB.T)) / form.size
 
+    def bound(self) -> float:
+        """The bound that the best feasible point stands for."""
+        value = self.form.objective(self.best)
+        return value if self.form.linear.any() else float(np.sqrt(value))
+
     def report(self) -> None:
         """Tell the caller how far it is."""
-        value = self.form.objective(self.best)
-        bound = value if self.form.linear.any() else float(np.sqrt(value))
         seconds = time.perf_counter() - self.clock
         self.options.tell(
             "interior point",
             self.iterations,
             seconds,
-            bound=bound,
+            bound=self.bound(),
             gap=self.gap,
             point=lambda: self.restore.variables(self.best),
         )
@@ -314,6 +317,8 @@ class Search:
         pace = seconds / max(1, self.iterations)
         if self.gap <= self.enough:
             return Status.OPTIMAL
+        if self.bound() <= self.options.target:
+            return Status.DECIDED
         if self.iterations >= (ITERATION_LIMIT if limit is None else limit):
             return Status.ITERATION_LIMIT
         if self.options.time_limit is not None and seconds + pace > self.options.time_limit:
