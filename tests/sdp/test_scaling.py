@@ -6,6 +6,8 @@ import time
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
+from orthogonal import chain
 
 from lipcert.constraints.interconnection import lower
 from lipcert.constraints.multipliers import Tie
@@ -15,11 +17,11 @@ from lipcert.graph.claim import Claim
 from lipcert.graph.prepare import prepare
 from lipcert.sdp.outcome import SolverOptions, Status
 from lipcert.sdp.problem import compress_inputs, subproblems
-from lipcert.sdp.solvers import get_solver
+from lipcert.sdp.solvers import get_solver, small_program
 from lipcert.sdp.solvers.bundle import Bundle
 from lipcert.sdp.solvers.davidson import Evaluator, Point
 from lipcert.sdp.solvers.scaling import _Progress, _settle, _start, initial_scaling, solve
-from lipcert.sdp.solvers.small_program import quadratic_sdp
+from lipcert.sdp.solvers.small_program import Quadratic, quadratic_sdp
 
 
 def network(seed=0, sizes=(6, 10, 10, 4), layer=nn.relu):
@@ -97,6 +99,31 @@ def test_rounding_does_not_build_up(seed):
     assert optimum * (1 - 1e-6) <= outcome.bound <= optimum * (1 + 5e-5)
 
 
+ORTHOGONAL = [("GroupSort(5)", 10, 4), ("MaxMin", 8, 20), ("GroupSort(4)", 8, 8)]
+
+
+def closes_in_on_one(name, width, depth, seed):
+    graph = prepare(chain(name, width, depth, seed))
+    data = problem(graph, Tie.NEURON)
+    outcome = solve(Operator(graph), Tie.NEURON, SolverOptions(max_iterations=200))
+    assert outcome.status is Status.OPTIMAL
+    assert 1.0 - 1e-6 <= outcome.bound <= 1.0 + 1e-6
+    scale = 1.0 / np.sqrt(outcome.y[data.column])
+    assert np.linalg.eigvalsh(scale[:, None] * data.matrix(outcome.y) * scale)[0] > -1e-6
+
+
+@pytest.mark.parametrize(("name", "width", "depth"), ORTHOGONAL)
+def test_orthogonal_layers_whose_eigenvalues_cluster(name, width, depth):
+    closes_in_on_one(name, width, depth, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 12))
+@pytest.mark.parametrize(("name", "width", "depth"), [*ORTHOGONAL, ("MaxMin", 16, 20), ("Householder", 16, 10)])
+def test_orthogonal_layers_of_many_seeds(name, width, depth, seed):
+    closes_in_on_one(name, width, depth, seed)
+
+
 def test_stops_once_nothing_is_to_be_gained():
     graph = network(2, (20, 120, 120, 120, 5))
     optimum = get_solver("native")(compress_inputs(problem(graph, Tie.NEURON)), SolverOptions()).bound
@@ -106,17 +133,25 @@ def test_stops_once_nothing_is_to_be_gained():
 
 
 @pytest.mark.parametrize("tail", [0, 1])
-def test_small_programs_by_either_newton_system(tail):
-    """min ½‖Fw‖² + cᵀw over trace one: few rows of F take the system of their number, many that of w."""
-    size = 5
+def test_small_programs_by_each_newton_system(tail, monkeypatch):
+    """min ½‖Fw‖² + cᵀw over trace one: the system of the size of w, and those of the variables, by vectors and matrices."""
+    size, vectors, variables = 5, 12, 4
     p = size * (size + 1) // 2
     rng = np.random.default_rng(0)
-    F = rng.standard_normal((3, p + tail))
-    c = rng.standard_normal(p + tail)
+    G, T = rng.standard_normal((vectors, size)), rng.standard_normal((variables, vectors))
     i, j = np.triu_indices(size)
+    squares = G[:, i] * G[:, j] * np.where(i == j, 1.0, np.sqrt(2.0))
+    F = np.hstack([T @ squares, rng.standard_normal((variables, tail))])
+    c = rng.standard_normal(p + tail)
     a = np.concatenate([(i == j).astype(float), np.ones(tail)])
-    few, many = (quadratic_sdp(A, c, a, size) for A in (F, np.vstack([F, np.zeros((30, p + tail))])))
-    assert few == pytest.approx(many, rel=1e-6, abs=1e-9)
+    quadratic = Quadratic(F, G, sp.csr_array(T))
+    found = []
+    for costs in ((1.0, 2.0, 2.0), (2.0, 1.0, 2.0), (2.0, 2.0, 1.0)):
+        monkeypatch.setattr(small_program, "newton_costs", lambda *sizes, costs=costs: costs)
+        found.append(quadratic_sdp(quadratic, c, a))
+    few = found[0]
+    for other in found[1:]:
+        assert few == pytest.approx(other, rel=1e-6, abs=1e-9)
     W = np.zeros((size, size))
     W[i, j] = W[j, i] = few[:p] / np.where(i == j, 1.0, np.sqrt(2.0))
     assert a @ few == pytest.approx(1.0)

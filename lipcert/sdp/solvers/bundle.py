@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
-from lipcert.sdp.solvers.small_program import quadratic_sdp, smat, svec
+from lipcert.sdp.solvers.small_program import Quadratic, newton_costs, quadratic_sdp, smat, svec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 # how many directions of the old subspace are kept: those with more than this share of W, within limits
 _ACTIVE, _FEWEST, _MOST_KEPT = 1e-4, 8, 20
+# a trial point is far outside where rho rises by more than this multiple of the predicted decrease; how many directions
+# fewer are kept after a step that succeeds
+_OUTSIDE, _FORGET = 10.0, 1
+# operations that a Newton system of the small program may take, and with all directions, which make the model exact
+_OPERATIONS, _ALL = 5e7, 4e8
 # the metric gives every variable at least this share of the mean mass
 _FLOOR = 0.01
 
@@ -43,11 +48,35 @@ class Bundle:
         self.columns = _membership(groups.column, groups.count)
         self.rows = _membership(groups.row, groups.count)
         self.tied = _membership(variable, self.count)
+        of = np.concatenate([variable[groups.column], variable[groups.row]])
+        sign = np.repeat([1.0, -1.0], [groups.column.size, groups.row.size])
+        self.vectors = sp.csr_array((sign, (of, np.arange(of.size))), shape=(self.count, of.size))
         self.space: Space = centre.space if before is None else before.space
         self.cut: _Cut | None = None if before is None else before.cut
         self.mass: Array = np.zeros(0) if before is None else before.mass
         self.centre = centre
+        self.room: int = 0 if before is None else before.room
+        self.most = self._most()
         self.prepare()
+
+    @property
+    def crowded(self) -> bool:
+        """Whether trial points kept falling far outside, so that more directions than usual count."""
+        return self.room > _MOST_KEPT
+
+    def _most(self) -> int:
+        """How many columns U may have."""
+        op = self.evaluator.operator
+
+        def cost(size: int) -> float:
+            return min(newton_costs(self.count, op.channels + op.rows, size))
+
+        if cost(op.shape[1]) < _ALL:
+            return op.shape[1]
+        size = _MOST_KEPT
+        while cost(size + 1) < _OPERATIONS:
+            size += 1
+        return size
 
     def parts(self, W: Array) -> tuple[Array, Array]:
         """For X = U W Uᵀ and every group, what the columns and the rows of B add to ⟨X, dM⟩ relative to lam."""
@@ -88,20 +117,30 @@ class Bundle:
             self.a = np.append(self.a, 1.0)
             self.c = np.append(self.c, (self.cut.c + gradient.sum() + e) / e)
         self.F /= np.sqrt(self.D)[:, None]
+        weights = sp.diags_array(1.0 / np.sqrt(self.D))
+        self.quadratic = Quadratic(self.F, np.vstack([self.x, self.b]), sp.csr_array(weights @ self.vectors))
 
     def step(self, tau: float) -> tuple[Array, float, Array]:
         """δ, the predicted decrease of rho / rho(centre), and the dual variable w."""
-        w = quadratic_sdp(np.sqrt(tau) * self.F, self.c, self.a, self.k)
+        w = quadratic_sdp(self.quadratic.times(np.sqrt(tau)), self.c, self.a)
         Fw = self.F @ w
         return tau * Fw / np.sqrt(self.D), float(self.c @ w + tau * Fw @ Fw), w
 
-    def absorb(self, w: Array, fresh: Space) -> None:
-        """Keep the leading part of W, aggregate the rest, and add the new vectors."""
+    def absorb(self, w: Array, fresh: Space, ratio: float) -> None:
+        """Keep the leading part of W, aggregate the rest, and add the new vectors.
+
+        More is kept where the decrease at the trial point is far below the predicted one: `ratio` times it.
+        """
         p = self.k * (self.k + 1) // 2
         W = smat(w[:p], self.k)
         lam, rho = self.centre.lam, self.centre.rho
         values, vectors = np.linalg.eigh(W)
         keep = min(max(_FEWEST, int((values > _ACTIVE * values.sum()).sum())), _MOST_KEPT, self.k)
+        if ratio < -_OUTSIDE:
+            self.room = min(max(self.room, self.k) + fresh.U.shape[1], self.most)
+        elif ratio > 0.0:
+            self.room -= _FORGET
+        keep = max(keep, min(self.k, self.room - fresh.U.shape[1]))
         rest = vectors[:, :-keep] * np.sqrt(np.maximum(values[:-keep], 0.0))
         rest = rest @ rest.T
         gained, spent = self.parts(W)

@@ -11,7 +11,8 @@ makes U W Uᵀ an estimate of the Gram matrix X of a worst-case increment. The n
 old one and the eigenvectors found at the new point; the rest of X goes on as one aggregate cut (the spectral bundle
 method of Helmberg and Rendl, SIAM J. Optim. 2000). All is done in the coordinates of the centre, where M = I − BᵀB and
 one tied multiplier is lam·(1 + δ). Multipliers tied per layer come first, then per channel, then per neuron; the model
-goes on from tie to tie. The rank of X was two to twelve on the networks tried, so U has few columns.
+goes on from tie to tie. The rank of X was two to twelve on most networks, so U has few columns; where trial points lie far
+outside again and again, as between orthogonal layers, whose eigenvalues cluster at zero, it keeps what it meets.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ _STAGES = {
     Tie.CHANNEL: ((Tie.LAYER, 1e-2, 0.2),),
     Tie.NEURON: ((Tie.LAYER, 1e-2, 0.15), (Tie.CHANNEL, 3e-2, 0.5)),
 }
+# the largest step size, which shows all that a model promises
+_LONGEST = 1e4
 
 
 @dataclass
@@ -104,7 +107,10 @@ def _improve(bundle: Bundle, tie: Tie, run: _Progress, tolerance: float) -> Stat
         if not np.isfinite(delta).all() or tau < 1e-6:
             return run.stalled("no step improves on the best point")
         if predicted < tolerance * min(1.0, tau) or bundle.centre.rho <= SMALLEST:
-            return Status.OPTIMAL
+            if not bundle.crowded or tau >= _LONGEST:
+                return Status.OPTIMAL
+            tau *= 10.0
+            continue
         centre = bundle.centre
         # rho may be infinite at the trial point: then nearer to the centre, by convexity no worse relative to the step
         length, outside = 1.0, None
@@ -125,12 +131,12 @@ def _improve(bundle: Bundle, tie: Tie, run: _Progress, tolerance: float) -> Stat
         ratio = (1.0 - trial.rho / centre.rho) / aim
         if length < 1.0:
             tau *= 0.6
-        bundle.absorb(w, trial.space)
+        bundle.absorb(w, trial.space, ratio)
         if trial.exact and ratio >= 0.1:
             bundle.centre = trial
             run.accept(trial)
             if ratio > 0.5:
-                tau = min((3.0 if ratio > 0.9 else 2.0) * tau, 1e4)
+                tau = min((3.0 if ratio > 0.9 else 2.0) * tau, _LONGEST)
         elif ratio < -1.0:
             # hardly: a model that has learnt from the trial point serves better than a short step
             tau *= 0.95

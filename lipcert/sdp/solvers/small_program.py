@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy.sparse as sp
 from scipy.linalg import lapack
 
 if TYPE_CHECKING:
@@ -50,6 +52,64 @@ def _add_kron(H: Array, P: Array) -> None:
         start = stop
 
 
+@dataclass(frozen=True, eq=False)
+class Quadratic:
+    """½‖F w‖², where each row of F is svec of Σ_r T_ir g_r g_rᵀ, g_r the rows of G, then what the ray adds.
+
+    Attributes
+    ----------
+    F
+        (variables, p + rays).
+    G
+        (vectors, size).
+    T
+        (variables, vectors), sparse.
+    """
+
+    F: Array
+    G: Array
+    T: sp.csr_array
+
+    def times(self, factor: float) -> Quadratic:
+        """The quadratic of factor · F."""
+        return Quadratic(factor * self.F, self.G, factor * self.T)
+
+    @property
+    def costs(self) -> tuple[float, float, float]:
+        """Operations of one Newton system of each kind that `_Newton` knows."""
+        return newton_costs(self.F.shape[0], *self.G.shape)
+
+    def gram(self, K: Array, ratio: Array) -> Array:
+        """F̂F̂ᵀ for F̂ = F blkdiag(K ⊗ K, diag(ratio)^−½), by ⟨g gᵀ, P h hᵀ P⟩ = (gᵀP h)² or from F̂ itself."""
+        n, size = self.F.shape[0], K.shape[0]
+        p = size * (size + 1) // 2
+        tail = self.F[:, p:] / np.sqrt(ratio)
+        _, by_vectors, by_variables = self.costs
+        if by_vectors < by_variables:
+            H = self.G @ K
+            H = H @ H.T
+            H *= H
+            return np.asarray(self.T @ (self.T @ H).T) + tail @ tail.T
+        i, j, c = _index(size)
+        full = np.zeros((n, size, size))
+        full[:, i, j] = full[:, j, i] = self.F[:, :p] / c
+        half = (full.reshape(n * size, size) @ K).reshape(n, size, size).swapaxes(1, 2)
+        scaled = (np.ascontiguousarray(half).reshape(n * size, size) @ K).reshape(n, size * size)
+        return scaled @ scaled.T + tail @ tail.T
+
+
+def newton_costs(variables: int, vectors: int, size: int) -> tuple[float, float, float]:
+    """Operations of one Newton system, as large as w, or as the variables by way of vectors or of their matrices."""
+    p = 0.5 * size * (size + 1)
+    both = 60.0 * size**3
+    few = both + variables**3 / 3.0
+    return (
+        both + p**3 / 3.0 + 4.0 * p**2,
+        few + vectors**2 * (2.0 * size + 30.0),
+        few + 4.0 * variables * size**3 + 2.0 * (variables * size) ** 2,
+    )
+
+
 class _Newton:
     """H = FᵀF + blkdiag(P ⊗ P, diag(ratio)), factorised, for P = GGᵀ with the inverse KKᵀ; Q is FᵀF or None.
 
@@ -57,27 +117,18 @@ class _Newton:
     H⁻¹ = (K ⊗ K)(I − F̂ᵀ(I + F̂F̂ᵀ)⁻¹F̂)(K ⊗ K)ᵀ, F̂ = F (K ⊗ K).
     """
 
-    def __init__(self, F: Array, Q: Array | None, K: Array, G: Array, ratio: Array) -> None:
-        size = K.shape[0]
-        p = size * (size + 1) // 2
-        self.K, self.size, self.p = K, size, p
-        self.F: Array | None = None
-        self.root = np.sqrt(1.0 / ratio)
+    def __init__(self, quadratic: Quadratic, Q: Array | None, K: Array, G: Array, ratio: Array) -> None:
+        self.K, self.size, self.ratio = K, K.shape[0], ratio
+        self.p = self.size * (self.size + 1) // 2
+        self.F = None if Q is not None else quadratic.F
         if Q is not None:
             H = Q.copy()
             _add_kron(H, G @ G.T)
-            tail = np.arange(p, H.shape[0])
+            tail = np.arange(self.p, H.shape[0])
             H[tail, tail] += ratio
         else:
-            n = F.shape[0]
-            i, j, c = _index(size)
-            full = np.zeros((n, size, size))
-            full[:, i, j] = full[:, j, i] = F[:, :p] / c
-            half = (full.reshape(n * size, size) @ K).reshape(n, size, size).swapaxes(1, 2)
-            full = (np.ascontiguousarray(half).reshape(n * size, size) @ K).reshape(n, size, size)
-            self.F = np.hstack([full[:, i, j] * c, F[:, p:] * self.root])
-            H = self.F @ self.F.T
-            H[np.diag_indices(n)] += 1.0
+            H = quadratic.gram(K, ratio)
+            H[np.diag_indices(H.shape[0])] += 1.0
         # row-major upper is column-major lower
         self.factor, info = lapack.dpotrf(H.T, lower=True, overwrite_a=True)
         if info:
@@ -87,10 +138,14 @@ class _Newton:
         """H⁻¹ rhs."""
         if self.F is None:
             return np.asarray(lapack.dpotrs(self.factor, rhs, lower=True)[0]).ravel()
-        K, p = self.K, self.p
-        y = np.concatenate([svec(K.T @ smat(rhs[:p], self.size) @ K), rhs[p:] * self.root])
-        y -= self.F.T @ np.asarray(lapack.dpotrs(self.factor, self.F @ y, lower=True)[0]).ravel()
-        return np.concatenate([svec(K @ smat(y[:p], self.size) @ K.T), y[p:] * self.root])
+        y = self.scaled(rhs, self.K.T)
+        t = lapack.dpotrs(self.factor, self.F @ self.scaled(y, self.K), lower=True)[0].ravel()
+        y -= self.scaled(self.F.T @ t, self.K.T)
+        return self.scaled(y, self.K)
+
+    def scaled(self, w: Array, K: Array) -> Array:
+        """svec(K smat(w) Kᵀ), and the rays over the root of their ratio."""
+        return np.concatenate([svec(K @ smat(w[: self.p], self.size) @ K.T), w[self.p :] / np.sqrt(self.ratio)])
 
 
 def _longest(x: Array, dx: Array, T: Array) -> float:
@@ -102,10 +157,12 @@ def _longest(x: Array, dx: Array, T: Array) -> float:
     return min(1.0, -0.95 / low) if low < 0 else 1.0
 
 
-def quadratic_sdp(F: Array, c: Array, a: Array, size: int) -> Array:
+def quadratic_sdp(quadratic: Quadratic, c: Array, a: Array) -> Array:
     """min ½‖F w‖² + cᵀw, aᵀw = 1, smat(w[:p]) ⪰ 0, w[p:] ≥ 0, by a primal–dual method with Nesterov–Todd directions."""
+    F, size = quadratic.F, quadratic.G.shape[1]
     p = size * (size + 1) // 2
-    Q = F.T @ F if 2 * F.shape[0] > c.size else None
+    costs = quadratic.costs
+    Q = F.T @ F if costs[0] < min(costs[1:]) else None
     eye = np.concatenate([svec(np.eye(size)), np.ones(c.size - p)])
     w = eye / max(float(a @ eye), 1e-3)
     Qw = F.T @ (F @ w)
@@ -129,7 +186,7 @@ def quadratic_sdp(F: Array, c: Array, a: Array, size: int) -> Array:
         inverse = lapack.dtrtri(L, lower=True)[0]
         K, G = (L @ V) / root, (inverse.T @ V) * root
         try:
-            newton = _Newton(F, Q, K, G, z[p:] / w[p:])
+            newton = _Newton(quadratic, Q, K, G, z[p:] / w[p:])
         except np.linalg.LinAlgError:
             break
         Ha = newton.solve(a)
