@@ -9,6 +9,7 @@ import numpy as np
 from lipcert.activations import balls
 from lipcert.activations.local import kinks
 from lipcert.activations.record import Parameters, Pointwise, tried
+from lipcert.activations.spelling import single
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +48,7 @@ EXP = Pointwise(
     bends=_none,
     limits=_ends(0.0, np.inf),
     reach=_ends(0.0, np.inf),
+    spelling=single("Exp"),
 )
 
 LOG = Pointwise(
@@ -60,6 +62,7 @@ LOG = Pointwise(
     bends=_none,
     limits=_ends(np.inf, 0.0),
     examples=tried(positive=True),
+    spelling=single("Log"),
 )
 
 SQRT = Pointwise(
@@ -74,6 +77,7 @@ SQRT = Pointwise(
     limits=_ends(np.inf, 0.0),
     reach=_ends(0.0, np.inf),
     examples=tried(positive=True),
+    spelling=single("Sqrt"),
 )
 
 RECIPROCAL = Pointwise(
@@ -87,6 +91,7 @@ RECIPROCAL = Pointwise(
     bends=_at_zero,
     limits=_ends(0.0, 0.0),
     examples=tried(positive=True),
+    spelling=single("Reciprocal"),
 )
 
 
@@ -138,6 +143,7 @@ POWER = Pointwise(
     "the slope p·x^(p − 1) is monotone on either side of zero",
     bends=_at_zero,
     examples=(*tried(exponent=(2, 3, 7, 1)), *tried(exponent=(-2, 0.5, -1.5), positive=True)),
+    spelling=lambda pen, x, p: pen.op("Pow", x, pen.vector(p["exponent"])),
 )
 
 RECORDS = (EXP, LOG, SQRT, RECIPROCAL, POWER)

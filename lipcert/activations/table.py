@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lipcert.activations import analytic, blocks, bumps, held, pointwise, products, published, sorting
+from lipcert.activations import analytic, blocks, bumps, composed, held, pointwise, products, published, sorting
 from lipcert.activations.record import ActivationRecord
 
 GLOBAL: dict[str, ActivationRecord] = {
@@ -11,7 +11,7 @@ GLOBAL: dict[str, ActivationRecord] = {
 }
 """Records that have a normal form on the whole space."""
 
-RANGED: tuple[ActivationRecord, ...] = (*analytic.RECORDS, *products.RECORDS)
+RANGED: tuple[ActivationRecord, ...] = (*analytic.RECORDS, *products.RECORDS, *composed.RECORDS)
 """Records that have a normal form on bounded ranges only, or for some parameters only."""
 
 TABLE: dict[str, ActivationRecord] = GLOBAL | {record.name: record for record in (*RANGED, *held.RECORDS)}

@@ -14,6 +14,7 @@ import numpy as np
 from lipcert.errors import UnsupportedModel
 from lipcert.graph.nodes import Affine, Graph, GraphBuilder, Input, moved
 from lipcert.graph.recognition import recognise
+from lipcert.importer.composition import composed
 from lipcert.importer.elementwise import Elementwise, Site, Unproven
 from lipcert.importer.exact import Rounded, same_product
 from lipcert.importer.lanes import Lanes, Term, shortened
@@ -58,7 +59,7 @@ def settle(engine: Elementwise, graph: Graph) -> Graph:
     for position, found in sorted(left, key=lambda item: item[0] not in switches.jumps)[:1]:
         reason = switches.jumps.get(position, found.reason)
         raise UnsupportedModel(reason, where=found.name or graph.source, advice=_CONTINUOUS)
-    return recognise(_pruned(shortened(ranged(settled))))
+    return recognise(_pruned(shortened(composed(ranged(settled)))))
 
 
 def _walk(graph: Graph) -> list[tuple[int, object]]:
