@@ -57,7 +57,8 @@ def read_labelled(
     inputs
         Numbers a sample must have.
     labels
-        A file with one class number a sample, in the same formats.
+        A file with one class number a sample, in the same formats; of several arrays in an .npz file the one called y or labels,
+        or the only one of that length.
     column
         Where the labels are in the file itself: the name of a column or of an .npz array, or the number of a column, from 0,
         or from −1 at the end.
@@ -99,7 +100,7 @@ def read_labelled(
     if not np.isfinite(rows).all():
         raise InvalidRequest("the samples hold numbers that are not finite", where=str(path))
     if labels is not None:
-        found, path = _table(labels).split(None, None)[0].reshape(-1), labels
+        found, path = _table(labels).labels(len(rows)), labels
     return Samples(rows, None if found is None else whole_labels(found, len(rows), str(path)))
 
 
@@ -264,6 +265,18 @@ class _Table:
             raise self._fail("the array has no columns", "give the labels in a file of their own")
         at = self._index(column, values.shape[1])
         return np.delete(values, at, axis=1), values[:, at]
+
+    def labels(self, samples: int) -> Array:
+        """The labels of a file that is named for them."""
+        named = [name for name in self.arrays if name.lower() in ("y", "label", "labels", "target", "targets")]
+        fitting = [name for name, values in self.arrays.items() if values.size == samples]
+        for choice in (list(self.arrays), named, fitting):
+            if len(choice) == 1:
+                return self.arrays[choice[0]].reshape(-1)
+        raise self._fail(
+            f"which of its arrays are the labels is not clear: {', '.join(self.arrays)}",
+            "call it y, or keep it in a file alone",
+        )
 
     def _index(self, column: str, count: int) -> int:
         if column in self.columns:

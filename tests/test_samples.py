@@ -119,3 +119,18 @@ def test_files_that_are_no_samples(tmp_path: Path, write: Callable[[str, str], P
     ):
         with pytest.raises(InvalidRequest, match=words):
             read_labelled(path, 3, **options)
+
+
+@pytest.mark.parametrize("name", ["y", "Labels", "of_any_name"])
+def test_labels_in_an_archive_of_several_arrays(tmp_path: Path, name: str) -> None:
+    np.savez(tmp_path / "data.npz", x=X, **{name: np.array(Y)})
+    path = tmp_path / "data.npz"
+    found = read_labelled(path, 3, labels=path)
+    assert found.labels is not None
+    assert found.labels.tolist() == Y
+
+
+def test_labels_that_could_be_several_arrays(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", x=X, a=np.array(Y), b=np.array(Y))
+    with pytest.raises(InvalidRequest, match="not clear: x, a, b; call it y"):
+        read_labelled(tmp_path / "data.npz", 3, labels=tmp_path / "data.npz")

@@ -135,8 +135,8 @@ class Comparison(Shown):
         """
         ax = axes(ax)
         proven = [(entry.method, entry.bound) for entry in self.entries if entry.bound is not None]
-        # from the bottom: the smallest is on top
-        bounds = sorted(proven, key=lambda item: -item[1].upper)
+        # from the bottom: the smallest is on top, of equal ones the first
+        bounds = sorted(proven[::-1], key=lambda item: -item[1].upper)
         values = [b.upper for _, b in bounds]
         best = self.best.method
         bars = ax.barh(

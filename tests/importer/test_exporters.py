@@ -100,10 +100,11 @@ for name, parts in models.items():
 
 def exported(script: str, folder: Path) -> None:
     """What a script writes, in a process of its own: exporters set backends and log."""
-    result = subprocess.run([sys.executable, "-c", script, str(folder)], capture_output=True, text=True, timeout=250)
+    result = subprocess.run([sys.executable, "-c", script, str(folder)], capture_output=True, text=True, timeout=800)
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.timeout(900)
 def test_keras(tmp_path: Path) -> None:
     if find_spec("keras") is None or find_spec("torch") is None:
         pytest.skip("no Keras: pip install 'lipcert[exporters]'")
@@ -135,6 +136,7 @@ for name, function in functions.items():
 """
 
 
+@pytest.mark.timeout(900)
 def test_jax(tmp_path: Path) -> None:
     if find_spec("jax2onnx") is None:
         pytest.skip("no jax2onnx: pip install 'lipcert[exporters]'")
