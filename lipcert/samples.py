@@ -57,8 +57,8 @@ def read_labelled(
     inputs
         Numbers a sample must have.
     labels
-        A file with one class number a sample, in the same formats; of several arrays in an .npz file the one called y or labels,
-        or the only one of that length.
+        A file with one class number a sample, in the same formats; of several arrays in an .npz file the one called y or
+        labels, or the only one of that length.
     column
         Where the labels are in the file itself: the name of a column or of an .npz array, or the number of a column, from 0,
         or from −1 at the end.
@@ -206,6 +206,10 @@ def _box(text: str, inputs: int) -> Box:
     if len(ends) == 2 and all(map(_is_number, ends)):
         return Box(*map(float, ends)).fitted(inputs)
     path = Path(text)
+    if all(map(_is_number, ends)):
+        raise InvalidRequest(
+            f"{text} is no box", advice="give LOW,HIGH, the same for every input, or a file with two rows"
+        )
     arrays = _table(path).arrays
     if path.suffix == ".npz":
         if not {"low", "high"} <= arrays.keys():

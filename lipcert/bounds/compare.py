@@ -136,7 +136,7 @@ class Comparison(Shown):
         ax = axes(ax)
         proven = [(entry.method, entry.bound) for entry in self.entries if entry.bound is not None]
         # from the bottom: the smallest is on top, of equal ones the first
-        bounds = sorted(proven[::-1], key=lambda item: -item[1].upper)
+        bounds = sorted(proven, key=lambda item: item[1].upper)[::-1]
         values = [b.upper for _, b in bounds]
         best = self.best.method
         bars = ax.barh(

@@ -183,19 +183,30 @@ class Run:
                 failure = error if isinstance(error, LipcertError) else failure
                 late = late or isinstance(error, OutOfTime)
             except KeyboardInterrupt:
-                best = self.watch.best or self._norm_product()
-                self.watch.best = replace(best, proposal=replace(best.proposal, status=Status.INTERRUPTED))
+                self._interrupted()
                 break
-        if self.claim.region is not None and self.settings.method == AUTO:
-            self._by_jacobian()
         if self.settings.method == AUTO:
-            self._by_head()
+            self._by_other_ways()
         if self.watch.best is not None:
             best = _cut_short(self.watch.best) if late else self.watch.best
             return replace(best, product=product, notes=tuple(self.notes))
         if failure is not None:
             raise _explained(failure, self.graph)
         raise NotCertified("no bound could be proven", advice="; ".join(self.notes))
+
+    def _by_other_ways(self) -> None:
+        """What needs no multipliers: the Jacobian on a region, the cap of a head."""
+        try:
+            if self.claim.region is not None:
+                self._by_jacobian()
+            self._by_head()
+        except KeyboardInterrupt:
+            self._interrupted()
+
+    def _interrupted(self) -> None:
+        """Let the best that is proven by now be the answer, or else the norm product."""
+        best = self.watch.best or self._norm_product()
+        self.watch.best = replace(best, proposal=replace(best.proposal, status=Status.INTERRUPTED))
 
     def _doubt(self, name: str, solver: str, found: Proven) -> None:
         """Never worse than what is known: where a solver stalled or less is proven than it found, others have their turn.

@@ -13,6 +13,7 @@ from lipcert.errors import InvalidRequest
 from lipcert.graph import build as nn
 from lipcert.graph.evaluate import jvp
 from lipcert.graph.nodes import Graph
+from lipcert.regions import Box
 from lipcert.sdp.outcome import Progress, Status
 
 
@@ -76,3 +77,18 @@ def test_a_named_method_and_an_implicit_network(network: Graph) -> None:
 def test_limits_that_are_none(network: Graph, limit: float) -> None:
     with pytest.raises(InvalidRequest, match="no limit"):
         decide(network, limit)
+
+
+@pytest.mark.parametrize("share", [1.02, 1.5])
+def test_a_region_is_decided_where_another_way_proves_it(share: float) -> None:
+    """The Jacobian's bound comes after the solver's, and may be the one that decides."""
+    random = np.random.default_rng(1)
+    graph = nn.sequential(
+        nn.linear(random.standard_normal((16, 3))), nn.tanh(), nn.linear(random.standard_normal((2, 16)) / 16.0)
+    )
+    region = Box(-0.05, 0.05)
+    known = bound(graph, region=region, lower=False)
+    assert known.upper * share < known.product
+    found = decide(graph, known.upper * share, region=region)
+    assert found.holds
+    assert found.upper <= known.upper * share
