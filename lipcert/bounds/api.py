@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lipcert.bounds.branch import Tree
     from lipcert.bounds.guide import Guide
     from lipcert.bounds.lower import LowerBound
+    from lipcert.bounds.methods import Proposal
     from lipcert.regions import Region
 
 
@@ -251,7 +252,7 @@ def answer(
     with np.errstate(over="ignore", invalid="ignore"), budget.within(settings.time_limit):
         proven = Run(graph, claim, settings, watch, guided=search is not None).run()
     proposal = proven.proposal
-    found, interrupted = _searched(graph, question, search, proposal.guide, watch)
+    found, interrupted = _searched(graph, question, search, proposal, watch)
     status = Status.INTERRUPTED if interrupted else proposal.status
     cutting = None if interrupted else cutting
     lowers = [item.value for item in found]
@@ -296,16 +297,27 @@ def answer(
 
 
 def _searched(
-    graph: Graph, question: Question, search: Search | None, guide: Guide | None, watch: Watch
+    graph: Graph, question: Question, search: Search | None, proposal: Proposal, watch: Watch
 ) -> tuple[list[LowerBound], bool]:
     """The lower bounds, and whether the search for them was interrupted: the upper bound is proven by then."""
     if search is None:
         return [], False
     try:
         with budget.apart():
-            return _lower_bounds(graph, question, search, guide, watch), False
+            if proposal.point is not None and (known := _at_point(graph, question.claim, proposal.point)) is not None:
+                return [known], False
+            return _lower_bounds(graph, question, search, proposal.guide, watch), False
     except KeyboardInterrupt:
         return [], True
+
+
+def _at_point(graph: Graph, claim: Claim, point: Array) -> LowerBound | None:
+    """A proven lower bound where the upper one is attained."""
+    from lipcert.bounds.branch.witnesses import proven_at, steepest
+
+    selected = claim.select(graph)
+    witness, _ = steepest(selected, claim, point)
+    return None if witness is None else proven_at(selected, claim, witness)
 
 
 def _honest(result: Bound, status: Status, tolerance: float) -> Bound:
@@ -337,7 +349,7 @@ def _branched(
     from lipcert.bounds.branch.choose import strategy
     from lipcert.certificates import Certificate
 
-    if cutting is None:
+    if cutting is None or proven.value <= (1.0 + cutting.gap) * lower:
         return proven, None
 
     def tell(step: Progress) -> None:

@@ -112,6 +112,8 @@ class Proposal:
         The bound that the multipliers stand for if they are feasible, the largest over the cases, or None.
     value
         The bound where the method has proven it itself, in parts; then there are no cases.
+    point
+        Where the network changes about so quickly, or None where nobody knows.
     """
 
     cases: tuple[Multipliers, ...]
@@ -124,6 +126,7 @@ class Proposal:
     message: str = ""
     claim: float | None = None
     value: float | None = None
+    point: Array | None = None
 
 
 def _applies(job: Job) -> str | None:

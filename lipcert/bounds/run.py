@@ -26,6 +26,7 @@ from lipcert.graph.sizes import channels, rows
 from lipcert.norms import Norm
 from lipcert.ranges import posed
 from lipcert.ranges.jacobian import seconds as jacobian_seconds
+from lipcert.ranges.line import moving_input
 from lipcert.sdp.outcome import Progress, SolverOptions, Status
 from lipcert.sdp.solvers import DENSE_LIMIT, SOLVERS, Takes, choose, registration
 
@@ -162,6 +163,9 @@ class Run:
         NotCertified
             If nothing is proven.
         """
+        walked = self._by_breakpoints() if self.settings.method == AUTO else None
+        if walked is not None:
+            return walked
         failure: LipcertError | None = None
         settled = late = False
         self.watch(Progress("norm product"))
@@ -310,6 +314,23 @@ class Run:
                 )
             proposal = Proposal((), "jacobian", "none", Status.CLOSED_FORM, None, None)
             self.watch.keep(Proven(proposal, certificate, certificate.value, self.job(self.settings.form)))
+
+    def _by_breakpoints(self) -> Proven | None:
+        """The exact constant where one input can move and the network is piecewise linear, of all outputs together."""
+        one = self.claim.outputs.joint or len(self.claim.outputs.labels) == 1
+        if not one or self.claim.anchored or moving_input(self.graph, self.claim.region) is None:
+            return None
+        self.watch(Progress("breakpoints"))
+        try:
+            certificate, point = self.prover(self.settings.form).by_breakpoints()
+        except (DoesNotApply, MemoryError):
+            return None
+        if not np.isfinite(certificate.value):
+            return None
+        proposal = Proposal((), "breakpoints", "none", Status.CLOSED_FORM, None, None, point=point)
+        found = Proven(proposal, certificate, certificate.value, self.job(self.settings.form), self.product)
+        self.watch.keep(found)
+        return found
 
     def _by_head(self) -> None:
         """In ℓ∞, what goes into a softmax or log-softmax at the end, times its own constant: the smaller one is kept."""

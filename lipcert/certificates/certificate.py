@@ -37,6 +37,7 @@ VERSION = 2
 PROGRAMS = "programs"
 JACOBIAN = "jacobian"
 HEAD = "head"
+BREAKPOINTS = "breakpoints"
 MAX_BYTES = 256 * 2**20
 # with no more digits than a float64 has, so that nothing is rounded
 _HEXADECIMAL = re.compile(r"0x[01](\.[0-9a-f]{1,13})?p[+-]?[0-9]{1,4}")
@@ -115,7 +116,7 @@ class Certificate(Shown):
 
     def values(self, outputs: int) -> list[float]:
         """The bound of each of the outputs of the claim."""
-        if self.evidence in (JACOBIAN, HEAD):
+        if self.evidence in (JACOBIAN, HEAD, BREAKPOINTS):
             return [self.value] * outputs
         parts = [leaf.scalings for leaf in self.leaves if leaf.scalings] or [self.scalings]
         values = [max(case) for case in zip(*([scaling.value() for scaling in part] for part in parts), strict=True)]
@@ -308,7 +309,7 @@ class _Reader:
         return region, anchored
 
     def evidence(self, text: str) -> str:
-        if text not in (PROGRAMS, JACOBIAN, HEAD):
+        if text not in (PROGRAMS, JACOBIAN, HEAD, BREAKPOINTS):
             raise self.fail(f"the evidence {text!r} is not known")
         return text
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lipcert.certificates.certificate import HEAD, JACOBIAN, Certificate
+from lipcert.certificates.certificate import BREAKPOINTS, HEAD, JACOBIAN, Certificate
 from lipcert.certificates.claims import LEAST
 from lipcert.certificates.proof import Proofs
 from lipcert.errors import NotCertified
@@ -19,9 +19,12 @@ from lipcert.graph.prepare import posed as prepared
 from lipcert.graph.sizes import nodes
 from lipcert.ranges import posed
 from lipcert.ranges.jacobian import jacobian
+from lipcert.ranges.line import Steepest, steepest
+from lipcert.ranges.localise import moduli
 from lipcert.regions import everywhere
 
 if TYPE_CHECKING:
+    from lipcert.arrays import Array
     from lipcert.certificates.claims import Scaling
     from lipcert.constraints.multipliers import Multipliers
     from lipcert.graph.nodes import Graph
@@ -116,6 +119,18 @@ class Prover:
         bare = Certificate.bare(self.graph, self.claim, self.form, value)
         return replace(bare, scalings=tuple(scalings), hints=self.posed.hints)
 
+    def by_breakpoints(self) -> tuple[Certificate, Array]:
+        """The certificate by the slopes between all breakpoints of the one moving input, and about where it is attained.
+
+        Raises
+        ------
+        DoesNotApply
+            If more inputs can move, or the network is not piecewise linear.
+        """
+        found = along_line(self.graph, self.claim, self.form)
+        bare = Certificate.bare(self.graph, self.claim, self.form, _claimed(found.value))
+        return replace(bare, evidence=BREAKPOINTS), found.point
+
     def by_jacobian(self) -> Certificate:
         """The certificate by the entries of the Jacobian on the region of the claim.
 
@@ -125,9 +140,7 @@ class Prover:
             If there is an implicit layer.
         """
         value = jacobian_bound(self.graph, self.claim, self.form)
-        # who checks finds other last digits
-        claimed = float(np.nextafter(value * (1.0 + _ROOM), np.inf))
-        return replace(Certificate.bare(self.graph, self.claim, self.form, claimed), evidence=JACOBIAN)
+        return replace(Certificate.bare(self.graph, self.claim, self.form, _claimed(value)), evidence=JACOBIAN)
 
     def _failure(self) -> NotCertified:
         if any(isinstance(node, FixedPoint) for node in nodes(self.posed.graph)):
@@ -137,6 +150,27 @@ class Prover:
         return NotCertified(
             "the proposed multipliers could not be proven", advice="try another method or a longer time limit"
         )
+
+
+def _claimed(value: float) -> float:
+    """A little more: who checks finds other last digits."""
+    return float(np.nextafter(max(value, LEAST) * (1.0 + _ROOM), np.inf))
+
+
+def along_line(graph: Graph, claim: Claim, form: str) -> Steepest:
+    """The steepest slope where one input can move; of outputs that are bounded one by one the largest.
+
+    Raises
+    ------
+    DoesNotApply
+        If more inputs can move, or the network is not piecewise linear.
+    """
+    return steepest(moduli(prepared(graph, claim, form)), claim.region, claim.output_norm)
+
+
+def breakpoint_bound(graph: Graph, claim: Claim, form: str) -> float:
+    """What the slopes between breakpoints prove of a claim: any two points are joined by pieces of the line."""
+    return max(along_line(graph, claim, form).value, LEAST)
 
 
 def jacobian_bound(graph: Graph, claim: Claim, form: str) -> float:

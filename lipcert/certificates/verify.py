@@ -5,31 +5,30 @@ The steps: the hash of the graph; the shapes; for every case the scaled matrix B
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lipcert.certificates.certificate import HEAD, JACOBIAN, PROGRAMS, Certificate
+from lipcert.certificates.certificate import BREAKPOINTS, HEAD, JACOBIAN, PROGRAMS, Certificate
 from lipcert.certificates.exact import ExactProof
 from lipcert.certificates.leaves import kind_of, uncovered
 from lipcert.certificates.proof import Proofs
-from lipcert.certificates.prover import jacobian_bound
+from lipcert.certificates.prover import breakpoint_bound, jacobian_bound
 from lipcert.certificates.trees import grounds_of, unproven, unproven_case
 from lipcert.errors import CertificateRejected, DoesNotApply, InvalidRequest
+from lipcert.graph.claim import Claim
 from lipcert.graph.heads import Head, head
+from lipcert.graph.nodes import Graph
 from lipcert.graph.prepare import FORMS
 from lipcert.graph.selection import Selection
 from lipcert.norms import Norm
 from lipcert.ranges import posed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from lipcert.certificates.claims import Scaling
-    from lipcert.graph.claim import Claim
-    from lipcert.graph.nodes import Graph
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def verify(
 
     if (reason := _mismatch(c, graph)) is not None:
         raise reject(reason)
-    if exact and (c.claim.region is not None or c.evidence == JACOBIAN):
+    if exact and (c.claim.region is not None or c.evidence in _ANEW):
         raise InvalidRequest("the exact check is for global claims", where=where, advice="check it without --exact")
     if exact and c.leaves:
         raise InvalidRequest(
@@ -117,8 +116,8 @@ def verify(
         # the labels are read anew, for this network
         outputs = Selection.parse(c.outputs, graph.output_size) if c.outputs else Selection()
         claim = replace(c.claim, outputs=outputs)
-        if c.evidence == JACOBIAN:
-            return _by_jacobian(c, graph, claim, reject)
+        if c.evidence in _ANEW:
+            return _anew(c, graph, claim, reject)
         if c.evidence == HEAD:
             inside, before = _before_head(c, graph, claim, reject)
             return replace(verify(inside, before, exact=exact), certificate=c)
@@ -215,11 +214,22 @@ def _mismatch(c: Certificate, graph: Graph) -> str | None:
     return None
 
 
-def _by_jacobian(c: Certificate, graph: Graph, claim: Claim, reject: Callable[[str], CertificateRejected]) -> Verdict:
-    """The same where the entries of the Jacobian are the evidence: they take nothing but the network and the region."""
+_ANEW: dict[str, tuple[str, Callable[[Graph, Claim, str], float]]] = {
+    JACOBIAN: ("the entries of the Jacobian prove", jacobian_bound),
+    BREAKPOINTS: ("the slopes between breakpoints prove", breakpoint_bound),
+}
+"""Evidence that takes nothing but the network and the region: what it is called, and the bound."""
+
+
+def _anew(c: Certificate, graph: Graph, claim: Claim, reject: Callable[[str], CertificateRejected]) -> Verdict:
+    """The same where the bound is found anew."""
     if c.scalings or c.leaves:
         raise reject("it holds scalings that its evidence does not need")
-    value = jacobian_bound(graph, claim, c.form)
+    words, bound = _ANEW[c.evidence]
+    try:
+        value = bound(graph, claim, c.form)
+    except DoesNotApply as error:
+        raise reject(f"its evidence is not for this claim: {error.what}") from None
     if not value <= c.value:
-        raise reject(f"the entries of the Jacobian prove {value:.9g}, which is more than the claimed {c.value:.9g}")
+        raise reject(f"{words} {value:.9g}, which is more than the claimed {c.value:.9g}")
     return Verdict(c, True)
