@@ -18,6 +18,9 @@ from lipcert.rounding import Interval
 if TYPE_CHECKING:
     from lipcert.arrays import Array
 
+Multipliers = Mapping[int, "Array"]
+"""By the position of an activation, one number a group of each block: lam over the largest entry of the block's P."""
+
 # what ranges are widened by: of their width, and of the numbers in them
 _WIDTH, _SIZE = 2.0**-36, 2.0**-43
 
@@ -57,17 +60,28 @@ class Hints:
     """The hints of a network: by the position of an activation, and, for the cells of fixed points, by theirs.
 
     Positions are those in the prepared network with its moduli written out.
+
+    Attributes
+    ----------
+    of
+        By the position of an activation.
+    cells
+        By the position of a fixed point.
+    ellipsoids
+        By the position of a signal the multipliers of the activations in front of it (`lipcert.ranges.ellipsoid`).
     """
 
     of: Mapping[int, Hint] = field(default_factory=dict)
     cells: Mapping[int, Hints] = field(default_factory=dict)
+    ellipsoids: Mapping[int, Multipliers] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """What `from_json` reads."""
-        return {
+        found: dict[str, Any] = {
             "activations": {str(position): _written(hint) for position, hint in self.of.items()},
             "cells": {str(position): cell.to_json() for position, cell in self.cells.items()},
         }
+        return found | ({"ellipsoids": multipliers_to_json(self.ellipsoids)} if self.ellipsoids else {})
 
     @classmethod
     def from_json(cls, item: Any) -> Hints:
@@ -78,15 +92,42 @@ class Hints:
         ValueError
             If they are none.
         """
-        if not isinstance(item, dict) or item.keys() != {"activations", "cells"}:
+        if not isinstance(item, dict) or item.keys() - {"ellipsoids"} != {"activations", "cells"}:
             raise ValueError("hints hold activations and cells")
         if not all(isinstance(part, dict) for part in item.values()):
             raise ValueError("activations and cells are objects")
         of = {_position(key): _read(hint) for key, hint in item["activations"].items()}
-        return cls(of, {_position(key): cls.from_json(cell) for key, cell in item["cells"].items()})
+        cells = {_position(key): cls.from_json(cell) for key, cell in item["cells"].items()}
+        return cls(of, cells, multipliers_from_json(item.get("ellipsoids", {})))
 
 
 NONE = Hints()
+
+
+def multipliers_to_json(ellipsoids: Mapping[int, Multipliers]) -> dict[str, dict[str, str]]:
+    """What `multipliers_from_json` reads."""
+    return {
+        str(target): {str(position): to_text(numbers) for position, numbers in found.items()}
+        for target, found in ellipsoids.items()
+    }
+
+
+def multipliers_from_json(item: Any) -> dict[int, Multipliers]:
+    """The multipliers of ellipsoids that `multipliers_to_json` wrote, strictly.
+
+    Raises
+    ------
+    ValueError
+        If they are none.
+    """
+    if not isinstance(item, dict) or not all(isinstance(found, dict) for found in item.values()):
+        raise ValueError("ellipsoids are objects of multipliers")
+    if not all(isinstance(text, str) for found in item.values() for text in found.values()):
+        raise ValueError("multipliers are no text")
+    return {
+        _position(target): {_position(position): from_text(text) for position, text in found.items()}
+        for target, found in item.items()
+    }
 
 
 def _agreed(found: Interval, given: Interval | None) -> Interval:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,12 +12,13 @@ from lipcert.activations.record import Pointwise
 from lipcert.errors import InvalidRequest
 from lipcert.graph.linear_maps import Index
 from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, Input, Node
+from lipcert.ranges.ellipsoid import Ellipsoid, euclidean_radius
 from lipcert.ranges.hints import NONE, Hint, Hints
 from lipcert.ranges.linear import Lines, refine
 from lipcert.rounding import FLOOR, TINY, Interval, down, gamma, up
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from lipcert.arrays import Array, IntArray
     from lipcert.graph.linear_maps import LinearMap
@@ -52,7 +54,7 @@ class Ranges:
 
 
 def ranges(graph: Graph, region: Region, hints: Hints = NONE, *, output: bool = False) -> Ranges:
-    """Ranges of all signals, by intervals forward and linear bounds backward.
+    """Ranges of all signals, by intervals forward, linear bounds backward, and ellipsoids where hints have multipliers.
 
     Parameters
     ----------
@@ -77,8 +79,8 @@ def ranges(graph: Graph, region: Region, hints: Hints = NONE, *, output: bool = 
     region = region.fitted(graph.input_size)
     found, lines = sweep(graph, region, hints)
     if output and not _is_exact(graph, graph.output, region):
-        rows = np.arange(graph.output_size)
-        found.of[graph.output] = refine(graph, region, graph.output, rows, found.of, lines)
+        sources = _Sources(graph, region, hints)
+        found.of[graph.output] = sources.range(graph.output, np.arange(graph.output_size), found.of, lines)
     return found
 
 
@@ -89,18 +91,46 @@ def sweep(graph: Graph, region: Region, hints: Hints = NONE) -> tuple[Ranges, di
     region = region.fitted(graph.input_size)
     found = Ranges({graph.inputs[0]: region.interval()})
     lines: dict[int, Lines] = {}
+    sources = _Sources(graph, region, hints)
     for position, node in graph.walk():
         hint = hints.of.get(position, Hint())
         if isinstance(node, Activation):
             parent = node.parent
             rows = _open(node, found[parent])
             if rows.size and not _is_exact(graph, parent, region):
-                found.of[parent] = refine(graph, region, parent, rows, found.of, lines)
+                found.of[parent] = sources.range(parent, rows, found.of, lines)
             found.of[parent] = hint.range(found[parent])
             if isinstance(node.record, Pointwise):
                 lines[position] = Lines.of(node, found[parent], hint.lines(node.size))
         step(found, position, node, hints)
     return found, lines
+
+
+class _Sources:
+    """What narrows the ranges of a node: linear bounds, and an ellipsoid."""
+
+    def __init__(self, graph: Graph, region: Region, hints: Hints) -> None:
+        self.graph, self.region, self.hints = graph, region, hints
+
+    @cached_property
+    def around(self) -> Ranges:
+        """Enclosures of all signals at the centre."""
+        assert self.region.centre is not None
+        return through(self.graph, [Interval.point(self.region.centre)])
+
+    def range(self, target: int, rows: IntArray, found: Mapping[int, Interval], lines: Mapping[int, Lines]) -> Interval:
+        """The range of a node, narrowed for some of its numbers."""
+        best = refine(self.graph, self.region, target, rows, found, lines)
+        multipliers = self.hints.ellipsoids.get(target)
+        if multipliers is None or euclidean_radius(self.region) is None:
+            return best
+        other = Ellipsoid(self.graph, self.region, found, self.around.of, multipliers).range(target, rows)
+        if other is None:
+            return best
+        low, high = best.low.copy(), best.high.copy()
+        met = best.take(rows).meet(other)
+        low[rows], high[rows] = met.low, met.high
+        return Interval(low, high)
 
 
 def _open(node: Activation, on: Interval) -> IntArray:
