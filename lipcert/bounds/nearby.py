@@ -1,27 +1,35 @@
 """Whether the class of a sample can change within a ball around it: bounds on that ball, the cheapest first.
 
-Margins whose own proven range stays positive are done; the others are tried in the order in which they threaten the class,
-by the lifted program where it applies, else by a Lipschitz bound from the sample on. The first that fails ends the search.
+Ranges come from intervals, linear bounds and, in ℓ2, ellipsoids with multipliers found once for all samples. Margins whose
+own proven range stays positive are done; the others are tried in the order in which they threaten the class, by an ellipsoid
+with multipliers of their own (in other norms by a Lipschitz bound from the sample on), and by the lifted program where it
+applies. The first that fails ends the search.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lipcert.bounds.ellipsoids import improved, multipliers_of
 from lipcert.bounds.lifted import proven_minimum
 from lipcert.bounds.run import Run
 from lipcert.bounds.settings import Settings
 from lipcert.certificates.nearby import ANCHORED, RANGE, LocalProof, Nearby, anchored_margin
 from lipcert.errors import DoesNotApply, LipcertError
+from lipcert.graph.prepare import prepare
 from lipcert.norms import Norm
+from lipcert.ranges.hints import NONE, Hints
+from lipcert.ranges.localise import moduli
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array
     from lipcert.certificates import Certificate
     from lipcert.graph.nodes import Graph
+    from lipcert.ranges.hints import Multipliers
     from lipcert.regions import Box
 
 LARGEST_LIFTED = 1500
@@ -55,6 +63,16 @@ class Local:
     domain: Box | None = None
     settings: Settings = field(default_factory=Settings)
 
+    @cached_property
+    def hints(self) -> Hints:
+        """Multipliers for the ellipsoids of all samples."""
+        if self.norm is not Norm.L2:
+            return NONE
+        graph = moduli(prepare(self.graph, self.settings.form))
+        found = multipliers_of(graph, self.settings.time_limit)
+        # the margins are one more map behind the output
+        return Hints(ellipsoids={len(graph.nodes) if p == graph.output else p: m for p, m in found.items()})
+
     def at(self, x: Array, c: int, gaps: Array, radius: float) -> LocalProof | None:
         """The proof that the class of x does not change within `radius`, or None where none was found.
 
@@ -69,19 +87,21 @@ class Local:
         radius
             The radius.
         """
-        ball = Nearby(self.graph, x, radius, self.norm, self.domain, c, self.settings.form)
+        ball = Nearby(self.graph, x, radius, self.norm, self.domain, c, self.settings.form, self.hints)
         low, high = ball.low, ball.ranges[ball.margins.output].high
         clear = low > _CLEAR * np.maximum(np.abs(low), np.abs(high))
-        margins: list[str | Array] = [RANGE] * low.size
+        margins: list[str | Array | Multipliers] = [RANGE] * low.size
         open_ = [int(k) for k in np.argsort(low) if not clear[k]]
-        bound = self._bound(ball, open_) if open_ else None
+        ellipsoids = ball.margins.output in ball.hints.ellipsoids
+        bound = self._bound(ball, open_) if open_ and not ellipsoids else None
         values = {} if bound is None else dict(zip(bound.outputs, bound.values(len(bound.outputs)), strict=True))
         for k in open_:
             gap = float(gaps[ball.rivals[k]])
             if anchored_margin(gap, values.get(ball.label(k), np.inf), radius):
                 margins[k] = ANCHORED
                 continue
-            theta = self._lifted(ball, k)
+            own = self._ellipsoid(ball, k, gap) if ellipsoids else None
+            theta = self._lifted(ball, k) if own is None else own
             if theta is None:
                 return None
             margins[k] = theta
@@ -105,15 +125,20 @@ class Local:
                 break
         return best
 
+    def _ellipsoid(self, ball: Nearby, k: int, gap: float) -> Multipliers | None:
+        """Multipliers of an ellipsoid that proves one margin, or None."""
+        start = ball.hints.ellipsoids[ball.margins.output]
+        constant = max(gap - float(ball.low[k]), 0.0) / ball.radius
+        found = improved(ball.localised(k), start, constant, gap / ball.radius, self.settings.time_limit)
+        return found if found is not None and ball.by_ellipsoid(k, found) > _CLEAR * gap else None
+
     def _lifted(self, ball: Nearby, k: int) -> Array | None:
         """Multipliers that prove one margin by the lifted program, or None."""
         if self.norm is Norm.LINF:
             return None
         try:
-            system = ball.system(k)
+            system = ball.system(k, LARGEST_LIFTED)
         except DoesNotApply:
-            return None
-        if system.reach.size > LARGEST_LIFTED:
             return None
         value, theta = proven_minimum(system, above=0.0, time_limit=self.settings.time_limit)
         return theta if value > 0.0 else None

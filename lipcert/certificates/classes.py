@@ -1,8 +1,9 @@
 """Certificates of classes: one file for all samples of a run, the Lipschitz bounds that they share once.
 
 For each sample the file holds the point, its class, a radius, and, where the shared bounds are not enough, the proof on the
-ball around it (`lipcert.certificates.nearby`). The check evaluates the network at the point in ball arithmetic, proves the
-shared bounds, and proves the balls; it needs no solver.
+ball around it (`lipcert.certificates.nearby`); multipliers of ellipsoids that several of them use stand there once. The
+check evaluates the network at the point in ball arithmetic, proves the shared bounds, and proves the balls; it needs no
+solver.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ if TYPE_CHECKING:
 
 FORMAT = "lipcert certificate of classes"
 VERSION = 1
-_FIELDS = {"format", "version", "network", "norm", "domain", "form", "mean", "std", "shared", "samples", "tool"}
+_FIELDS = {
+    *("format", "version", "network", "norm", "domain", "form", "mean", "std"),
+    *("shared", "ellipsoids", "samples", "tool"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +85,7 @@ class ClassCertificate:
 
     def to_json(self) -> str:
         """The text of the file."""
+        once = _Once()
         document = {
             "format": FORMAT,
             "version": VERSION,
@@ -99,10 +104,11 @@ class ClassCertificate:
                     "point": to_text(item.point),
                     "class": item.c,
                     "radius": item.radius.hex(),
-                    "local": None if item.local is None else item.local.to_json(),
+                    "local": None if item.local is None else once.taken_out(item.local.to_json()),
                 }
                 for item in self.samples
             ],
+            "ellipsoids": once.found,
             "tool": f"lipcert {__version__}",
         }
         return json.dumps(document, indent=1) + "\n"
@@ -138,7 +144,7 @@ class ClassCertificate:
                 None if item["mean"] is None else from_text(item["mean"]),
                 None if item["std"] is None else from_text(item["std"]),
                 tuple(_shared(entry) for entry in item["shared"]),
-                tuple(_sample(entry) for entry in item["samples"]),
+                tuple(_sample(entry, item["ellipsoids"]) for entry in item["samples"]),
             )
         except InvalidCertificate:
             raise
@@ -156,7 +162,34 @@ def _shared(item: Any) -> SharedBound:
     return SharedBound(tuple(item["outputs"]), Certificate.from_json(json.dumps(item["certificate"])))
 
 
-def _sample(item: Any) -> Sample:
+class _Once:
+    """Multipliers of ellipsoids, each once."""
+
+    def __init__(self) -> None:
+        self.found: list[Any] = []
+
+    def taken_out(self, local: dict[str, Any]) -> dict[str, Any]:
+        """A local proof with the number of its multipliers in place of them."""
+        hints = local["hints"]
+        if "ellipsoids" not in hints:
+            return local
+        if hints["ellipsoids"] not in self.found:
+            self.found.append(hints["ellipsoids"])
+        return local | {"hints": hints | {"ellipsoids": self.found.index(hints["ellipsoids"])}}
+
+
+def _put_back(local: Any, shared: Any) -> Any:
+    """A local proof with its multipliers."""
+    hints = local["hints"]
+    if not isinstance(hints, dict) or "ellipsoids" not in hints:
+        return local
+    number = hints["ellipsoids"]
+    if not isinstance(shared, list) or not isinstance(number, int) or not 0 <= number < len(shared):
+        raise ValueError("a local proof names ellipsoids that are not there")
+    return local | {"hints": hints | {"ellipsoids": shared[number]}}
+
+
+def _sample(item: Any, shared: Any) -> Sample:
     if item.keys() != {"point", "class", "radius", "local"} or not isinstance(item["class"], int):
         raise ValueError("a sample has a point, a class, a radius and a local proof")
     radius = float.fromhex(item["radius"])
@@ -165,7 +198,7 @@ def _sample(item: Any) -> Sample:
     point = from_text(item["point"])
     if not np.isfinite(point).all():
         raise ValueError("a point is not finite")
-    local = None if item["local"] is None else LocalProof.from_json(item["local"])
+    local = None if item["local"] is None else LocalProof.from_json(_put_back(item["local"], shared))
     return Sample(point, item["class"], radius, local)
 
 

@@ -1,7 +1,8 @@
 """The class of one sample on a ball around it: what proves it, and the check of that.
 
-On the ball every margin y_c − y_j has to stay positive. It is shown to be by its own proven range, by multipliers of the
-lifted program (`lipcert.certificates.margin`), or by a Lipschitz bound L from the sample on: y_c − y_j > L r at the sample.
+On the ball every margin y_c − y_j has to stay positive. It is shown to be by its own proven range, by an ellipsoid with
+multipliers of its own (`lipcert.ranges.ellipsoid`), by multipliers of the lifted program (`lipcert.certificates.margin`), or
+by a Lipschitz bound L from the sample on: y_c − y_j > L r at the sample.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from lipcert.certificates.certificate import Certificate
 from lipcert.certificates.margin import MarginSystem, lower_bound
 from lipcert.certificates.verify import verify
 from lipcert.constraints.lifted import FAMILIES
-from lipcert.errors import CertificateRejected, LipcertError
+from lipcert.errors import CertificateRejected, DoesNotApply, LipcertError
 from lipcert.graph.claim import Claim
 from lipcert.graph.linear_maps import Sparse
 from lipcert.graph.nodes import Activation
@@ -27,20 +28,22 @@ from lipcert.graph.prepare import prepare
 from lipcert.graph.selection import Selection
 from lipcert.norms import Norm
 from lipcert.ranges.absolute import absolute
-from lipcert.ranges.hints import NONE, Hint, Hints
-from lipcert.ranges.localise import moduli
-from lipcert.ranges.propagate import ranges
+from lipcert.ranges.ellipsoid import Ellipsoid
+from lipcert.ranges.hints import NONE, Hint, Hints, multipliers_from_json, multipliers_to_json
+from lipcert.ranges.localise import Localised, moduli, with_ranges
+from lipcert.ranges.propagate import ranges, through
 from lipcert.regions import Ball, Box
-from lipcert.rounding import UNIT
+from lipcert.rounding import UNIT, Interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lipcert.arrays import Array
     from lipcert.graph.nodes import Graph
+    from lipcert.ranges.hints import Multipliers
     from lipcert.ranges.propagate import Ranges
 
-RANGE, LIFTED, ANCHORED = "range", "lifted", "anchored"
+RANGE, LIFTED, ANCHORED, ELLIPSOID = "range", "lifted", "anchored", "ellipsoid"
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,29 +57,31 @@ class LocalProof:
     hints
         Its ranges.
     margins
-        For each rival the multipliers of the lifted program, that of the ball last; RANGE or ANCHORED where the range of the
-        margin, or `bound`, is enough.
+        For each rival the multipliers of the lifted program, that of the ball last, or those of an ellipsoid; RANGE or
+        ANCHORED where the range of the margin, or `bound`, is enough.
     bound
         Lipschitz bounds of margins from the sample on.
     """
 
     radius: float
     hints: Hints
-    margins: tuple[str | Array, ...]
+    margins: tuple[str | Array | Multipliers, ...]
     bound: Certificate | None = None
 
     @property
     def source(self) -> str:
         """The strongest means that it took."""
-        kinds = {item if isinstance(item, str) else LIFTED for item in self.margins}
-        return next(kind for kind in (LIFTED, ANCHORED, RANGE) if kind in kinds)
+        kinds = {_kind(item) for item in self.margins}
+        # an ellipsoid of its own is a Lipschitz bound of the margin from the sample on
+        names = {LIFTED: LIFTED, ELLIPSOID: ANCHORED, ANCHORED: ANCHORED, RANGE: RANGE}
+        return next(name for kind, name in names.items() if kind in kinds)
 
     def to_json(self) -> dict[str, Any]:
         """What `from_json` reads."""
         return {
             "radius": self.radius.hex(),
             "hints": self.hints.to_json(),
-            "margins": [item if isinstance(item, str) else {LIFTED: to_text(item)} for item in self.margins],
+            "margins": [_margin_to_json(item) for item in self.margins],
             "bound": None if self.bound is None else json.loads(self.bound.to_json()),
         }
 
@@ -100,11 +105,27 @@ class LocalProof:
         return cls(radius, Hints.from_json(item["hints"]), tuple(map(_margin, item["margins"])), bound)
 
 
-def _margin(item: Any) -> str | Array:
+def _kind(item: str | Array | Multipliers) -> str:
+    if isinstance(item, str):
+        return item
+    return LIFTED if isinstance(item, np.ndarray) else ELLIPSOID
+
+
+def _margin_to_json(item: str | Array | Multipliers) -> Any:
+    if isinstance(item, str):
+        return item
+    if isinstance(item, np.ndarray):
+        return {LIFTED: to_text(item)}
+    return {ELLIPSOID: multipliers_to_json({0: item})["0"]}
+
+
+def _margin(item: Any) -> str | Array | Multipliers:
     if item in (RANGE, ANCHORED):
         return str(item)
+    if isinstance(item, dict) and item.keys() == {ELLIPSOID}:
+        return multipliers_from_json({"0": item[ELLIPSOID]})[0]
     if not isinstance(item, dict) or item.keys() != {LIFTED} or not isinstance(item[LIFTED], str):
-        raise ValueError("the proof of a margin is a range, multipliers, or a bound")
+        raise ValueError("the proof of a margin is a range, an ellipsoid, multipliers, or a bound")
     theta = from_text(item[LIFTED])
     if not np.isfinite(theta).all():
         raise ValueError("a multiplier is not finite")
@@ -166,32 +187,58 @@ class Nearby:
         """Proven ranges of all signals on the ball."""
         return ranges(self.margins, self.region, self.hints, output=True)
 
+    @cached_property
+    def around(self) -> Ranges:
+        """Enclosures of all signals at the centre."""
+        return through(self.margins, [Interval.point(self.centre)])
+
     def found(self) -> Hints:
         """The hints with which these ranges come out elsewhere."""
-        return Hints(
-            {p: Hint(self.ranges[node.parent]) for p, node in self.margins.walk() if isinstance(node, Activation)}
-        )
+        of = {p: Hint(self.ranges[node.parent]) for p, node in self.margins.walk() if isinstance(node, Activation)}
+        return Hints(of, {}, self.hints.ellipsoids)
+
+    def localised(self, k: int) -> Localised:
+        """The network of the k-th margin with the slopes that are possible from the centre on."""
+        return with_ranges(self.margins.select(self._row(k)), self.region, self.ranges, self.around)
+
+    def by_ellipsoid(self, k: int, multipliers: Multipliers) -> float:
+        """A proven lower bound of the k-th margin by an ellipsoid; −∞ where nothing is proven."""
+        ellipsoid = Ellipsoid(self.margins, self.region, self.ranges.of, self.around.of, multipliers)
+        found = ellipsoid.range(self.margins.output, np.array([k]))
+        return -np.inf if found is None else float(found.low[0])
 
     @property
     def low(self) -> Array:
         """(rivals,) proven lower bounds of the margins by their ranges."""
         return self.ranges[self.margins.output].low
 
-    def system(self, k: int) -> MarginSystem:
+    def system(self, k: int, most: float = np.inf) -> MarginSystem:
         """The lifted program of the k-th margin.
+
+        Parameters
+        ----------
+        k
+            Which margin.
+        most
+            The most unknowns that it may have.
 
         Raises
         ------
         DoesNotApply
-            If it is not for this network or ball.
+            If it is not for this network or ball, or has more unknowns.
         """
-        row = np.zeros((1, len(self.low)))
-        row[0, k] = 1.0
-        graph, on = absolute(self.margins.select(Sparse(sp.csr_array(row))), self.ranges)
+        graph, on = absolute(self.margins.select(self._row(k)), self.ranges)
+        if on.size + min(on.size, self.centre.size) > most:
+            raise DoesNotApply("the lifted program has too many unknowns")
         radius = self.radius
         if self.norm is Norm.LINF:
             radius = float(np.sqrt(self.centre.size) * self.radius) * (1.0 + 8.0 * UNIT)
         return MarginSystem.of(graph, self.centre, radius, on)
+
+    def _row(self, k: int) -> Sparse:
+        row = np.zeros((1, len(self.rivals) if self.graph.output_size > 1 else 1))
+        row[0, k] = 1.0
+        return Sparse(sp.csr_array(row))
 
     def label(self, k: int) -> str:
         """The k-th margin as a selection of outputs."""
@@ -209,12 +256,14 @@ class Nearby:
         bounds = self._bounds(proof.bound)
         return all(self._positive(k, item, gaps, bounds) for k, item in enumerate(proof.margins))
 
-    def _positive(self, k: int, item: str | Array, gaps: Array, bounds: dict[str, float]) -> bool:
+    def _positive(self, k: int, item: str | Array | Multipliers, gaps: Array, bounds: dict[str, float]) -> bool:
         if isinstance(item, str):
             if item == RANGE:
                 return bool(self.low[k] > 0.0)
             lipschitz = bounds.get(self.label(k), np.inf)
             return anchored_margin(float(gaps[self.rivals[k]]), lipschitz, self.radius)
+        if not isinstance(item, np.ndarray):
+            return self.by_ellipsoid(k, item) > 0.0
         try:
             system = self.system(k)
         except LipcertError:

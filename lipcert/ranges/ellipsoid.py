@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy.sparse as sp
 from scipy.linalg import blas, lapack
 
 from lipcert import budget
@@ -39,8 +40,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lipcert.arrays import Array, BoolArray, IntArray
+    from lipcert.graph.linear_maps import LinearMap
     from lipcert.ranges.hints import Multipliers
     from lipcert.regions import Region
+
+    Matrix = Array | sp.csr_array
 
 # slopes that differ by less than this part are one slope with a radius
 _ONE_SLOPE = 2.0**-34
@@ -49,6 +53,8 @@ _CLEAR = 2.0**-30
 # covers what underflows in a root of a sum of squares
 _ROOT_TINY = 2.0**-490
 _LARGEST_SCALING = 2.0**400
+# the part of entries that are not zero from which a matrix is dense
+_DENSE = 0.1
 _MOST_UNKNOWNS, _MOST_BYTES = 8000, 2.0**31
 
 
@@ -64,7 +70,7 @@ def euclidean_radius(region: Region) -> float | None:
         return None
     if region.norm is not Norm.LINF:
         return region.radius
-    return float(np.sqrt(region.size) * region.radius) * (1.0 + 8.0 * UNIT)
+    return float(up(up(np.sqrt(region.size)) * region.radius))
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,19 +116,19 @@ class Ellipsoid:
         except LipcertError:
             return None
         with np.errstate(all="ignore"), threads_for(float(system.B.shape[0]) ** 2 * system.B.shape[1]):
-            reach = system.reach(rows)
-        if reach is None:
+            most = system.reach(rows)
+        if most is None:
             return None
-        reach = up(radius * reach)
+        most = up(radius * most)
         around = self.around[target].take(rows)
-        return Interval(down(around.low - reach), up(around.high + reach))
+        return Interval(down(around.low - most), up(around.high + most))
 
 
 @dataclass(frozen=True, eq=False)
 class Signal:
     """The rows of a signal over ũ: those of `mid` up to vectors of at most these lengths."""
 
-    mid: Array
+    mid: Matrix
     error: Array
 
     @property
@@ -131,7 +137,7 @@ class Signal:
         return row_lengths(self.mid)
 
 
-def row_lengths(x: Array) -> Array:
+def row_lengths(x: Matrix) -> Array:
     """The Euclidean norms of the rows, rounded up.
 
     Examples
@@ -139,7 +145,8 @@ def row_lengths(x: Array) -> Array:
     >>> bool(5.0 <= row_lengths(np.array([[3.0, 4.0]]))[0] < 5.0000001)
     True
     """
-    return np.sqrt(np.einsum("ij,ij->i", x, x)) * (1.0 + gamma(x.shape[1] + 8)) + _ROOT_TINY
+    squares = np.einsum("ij,ij->i", x, x) if isinstance(x, np.ndarray) else (x * x).sum(axis=1)
+    return np.sqrt(squares) * (1.0 + gamma(x.shape[1] + 8)) + _ROOT_TINY
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,24 +176,42 @@ class System:
 
             √(y A⁻¹ yᵀ) ≤ √(‖y‖² + (‖ŝ‖ + ‖rest‖/√delta)²)/√(1 − eps),   L̂ŝ + rest = B̂yᵀ,   √(e A⁻¹ eᵀ) ≤ ‖e‖/√delta.
         """
-        y = self.target.mid[rows]
-        n = self.B.shape[1]
-        norms = row_lengths(y)
-        eps = self.spread * (2.0 + self.spread) * (1.0 + 4.0 * UNIT)
+        y = dense(self.target.mid[rows], self.B.shape[1])
+        eps = float(outward(np.asarray(self.spread * (2.0 + self.spread)), 2))
         if not (np.isfinite(self.B).all() and np.isfinite(y).all() and eps < 0.5):
             return None
         factor = factorised(self.B, eps)
         if factor is None:
             return None
         L, root = factor
+        norms = row_lengths(y)
         b = self.B @ y.T
         s = np.asarray(blas.dtrsm(1.0, L, b, lower=1)) if b.size else b
-        left = b - np.asarray(blas.dtrmm(1.0, L, s, lower=1)) if b.size else b
-        solved = row_lengths(s.T)
-        rest = row_lengths(left.T) + gamma(b.shape[0] + 8) * (length(row_lengths(L)) * solved + row_lengths(b.T))
-        rest = rest + gamma(n + 4) * length(row_lengths(self.B)) * norms
-        whole = np.sqrt(norms**2 + (solved + rest / root) ** 2) / np.sqrt(1.0 - eps) + self.target.error[rows] / root
-        return np.asarray(np.where(np.isfinite(whole), whole * (1.0 + 64.0 * UNIT) + TINY, np.inf))
+        rest = residual(L, s, b) + product_error(self.B, norms)
+        return reach(norms, row_lengths(s.T), rest, self.target.error[rows], root, eps)
+
+
+def residual(L: Array, s: Array, b: Array) -> Array:
+    """At least ‖b − L s‖ for each column."""
+    left = b - np.asarray(blas.dtrmm(1.0, L, s, lower=1)) if b.size else b
+    size = length(row_lengths(L)) * row_lengths(s.T) + row_lengths(b.T)
+    return outward(row_lengths(left.T) + gamma(L.shape[0] + 4) * size, 4)
+
+
+def product_error(B: Array, lengths: Array) -> Array:
+    """At least ‖fl(B y) − B y‖ for vectors of these lengths: |fl(B y) − B y|_i ≤ γ ‖B_i‖ ‖y‖."""
+    return outward(gamma(B.shape[1] + 2) * length(row_lengths(B)) * lengths, 4)
+
+
+def reach(norms: Array, solved: Array, rest: Array, error: Array, root: float, eps: float) -> Array:
+    """√(‖y‖² + (‖ŝ‖ + ‖rest‖/√delta)²)/√(1 − eps) + ‖e‖/√delta, rounded up; infinite where a number is not finite."""
+    whole = np.sqrt(norms**2 + (solved + rest / root) ** 2) / np.sqrt(1.0 - eps) + error / root
+    return np.asarray(np.where(np.isfinite(whole), whole * (1.0 + 32.0 * UNIT) + _ROOT_TINY, np.inf))
+
+
+def outward(x: Array, k: int) -> Array:
+    """At least what x would be without rounding, where it is made of nonnegative numbers by about k operations each."""
+    return np.asarray(x * (1.0 + 2.0 * gamma(k + 8)) + TINY)
 
 
 def length(x: Array) -> float:
@@ -199,19 +224,39 @@ def factorised(B: Array, eps: float) -> tuple[Array, float] | None:
     G = gram(B)
     q = G.shape[0]
     error = gamma(B.shape[1] + 2) * norm_bound(np.abs(B)) ** 2 + TINY
-    diagonal = np.diag_indices(q)
     # no entry of the diagonal is above one
     room = cholesky_room(q, float(q))
     delta = max(_CLEAR, 4.0 * (error + room))
+    shift = float(outward(np.asarray(eps + error + room + delta), 3))
     np.negative(G, out=G)
-    G[diagonal] += 1.0 - (eps + error + room + delta) * (1.0 + 8.0 * UNIT)
+    G[np.diag_indices(q)] += 1.0 - shift
     if not np.isfinite(G).all():
         return None
     if not q:
-        return G, float(np.sqrt(0.5))
+        return G, float(down(np.sqrt(0.5)))
     # one triangle is read, so the matrix is exactly symmetric
     L, info = lapack.dpotrf(G, lower=True, clean=True, overwrite_a=True)
-    return (L, float(np.sqrt(delta)) * (1.0 - 4.0 * UNIT)) if info == 0 else None
+    return (L, float(down(np.sqrt(delta)))) if info == 0 else None
+
+
+def affine_error(a: LinearMap, parents: int, error: Array, lengths: Array) -> Array:
+    """What A adds to the errors of rows: of its entries, of its products, and of the sum with the terms of other parents."""
+    moved = a.magnitude() @ (error + gamma(a.terms + parents + 1) * lengths)
+    if a.radius is not None:
+        moved = moved + a.radius @ (lengths + error)
+    return outward(moved, a.terms + 4)
+
+
+def form_error(small: Array, spread: Array, error: Array, lengths: Array) -> Array:
+    """The same for blkdiag(S) up to `spread`, and a factor a row: (blocks, out) from (blocks, in)."""
+    block = small.shape[2]
+    moved = summed(np.abs(small), error + gamma(block + 4) * lengths) + summed(spread, lengths + error)
+    return outward(moved, 2 * block + 4)
+
+
+def column_error(P: Array, spread: Array, inverse: Array) -> Array:
+    """The lengths of the errors of the rows of P diag(1/d), where the inverses are rounded."""
+    return outward(((spread + gamma(4) * np.abs(P)) * inverse).sum(axis=2), P.shape[2] + 4)
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,15 +287,14 @@ class _Sweep:
         first = int(moving.sum())
         self.width = first + sum(form.channels for form in forms.values())
         height = sum(form.rows for form in forms.values())
-        largest = max(node.size for _, node in nodes)
-        if height > _MOST_UNKNOWNS or 8.0 * self.width * (height + 3.0 * largest) > _MOST_BYTES:
+        if height > _MOST_UNKNOWNS or 16.0 * self.width * height > _MOST_BYTES:
             raise DoesNotApply("the network in front is too large for dense ellipsoids")
-        self.B = np.zeros((height, self.width))
+        self.B = np.zeros((height, self.width), order="F")
         self.lost = np.zeros(height)
         self.column, self.row = first, 0
         self.values: dict[int, Signal] = {}
         last = {parent: position for position, node in nodes for parent in node.parents}
-        with np.errstate(all="ignore"), threads_for(float(height) * self.width * largest):
+        with np.errstate(all="ignore"):
             for position, node in nodes:
                 self.values[position] = self._value(position, node, forms.get(position), moving)
                 for parent in {p for p in node.parents if last[p] == position}:
@@ -259,8 +303,8 @@ class _Sweep:
     def _value(self, position: int, node: Node, form: _Form | None, moving: BoolArray) -> Signal:
         match node:
             case Input():
-                mid = np.zeros((node.size, self.width))
-                mid[np.flatnonzero(moving), np.arange(int(moving.sum()))] = 1.0
+                at = np.flatnonzero(moving)
+                mid = sp.csr_array((np.ones(at.size), (at, np.arange(at.size))), shape=(node.size, at.size))
                 return Signal(mid, np.zeros(node.size))
             case Affine():
                 return self._affine(node)
@@ -290,17 +334,14 @@ class _Sweep:
 
     def _affine(self, node: Affine) -> Signal:
         """Σ A_k x_k: an entry is a sum of `terms` products, and the terms of all parents are added up."""
-        mid: Array | None = None
+        mid: Matrix | None = None
         error = np.zeros(node.size)
         for parent, a in zip(node.parents, node.maps, strict=True):
             x = self.values[parent]
             lengths = x.lengths
-            part = a @ x.mid
-            mid = part if mid is None else mid + part
-            moved = a.magnitude() @ (x.error + gamma(a.terms + len(node.maps) + 1) * lengths)
-            if a.radius is not None:
-                moved = moved + a.radius @ (lengths + x.error)
-            error = error + moved * (1.0 + 2.0 * gamma(a.terms + len(node.maps) + 16)) + TINY
+            part = a @ x.mid if isinstance(x.mid, np.ndarray) else thinned(sp.csr_array(a.to_sparse() @ x.mid))
+            mid = part if mid is None else plus(mid, part)
+            error = outward(error + affine_error(a, len(node.maps), x.error, lengths), len(node.maps))
         assert mid is not None
         return Signal(mid, error)
 
@@ -309,30 +350,24 @@ class _Sweep:
         form, z = on.form, self.values[node.parent]
         blocks, chosen = node.blocks, np.flatnonzero(on.open)
         lengths, error = (part.reshape(blocks, node.block) for part in (z.lengths, z.error))
-        inner = gamma(node.block + 4)
-        mid = blockwise(form.K, z.mid)
-        lost = summed(np.abs(form.K), error + inner * lengths) + summed(on.K_radius, lengths + error)
-        out = mid.shape[0] // blocks
+        mid = blockwise(form.K, blocks, z.mid)
+        lost = form_error(form.K, on.K_radius, error, lengths)
         if chosen.size:
             P, P_radius = (of_blocks(part, chosen) for part in (form.P, _radius(form.P, form.P_radius)))
             Q, Q_radius = (of_blocks(part, chosen) for part in (form.Q, _radius(form.Q, form.Q_radius)))
             scale = self._scale(position, node, form)[chosen]
-            inverse = (1.0 / scale)[:, form.column_group]
-            count = form.P.shape[2]
-            columns = self.column + (np.arange(chosen.size)[:, None] * count + np.arange(count))
-            at = chosen[:, None] * out + np.arange(out)
-            mid[at[:, :, None], columns[:, None, :]] = P * inverse[:, None, :]
-            lost[chosen] += ((P_radius + gamma(4) * np.abs(P)) * inverse[:, None, :]).sum(axis=2)
+            inverse = (1.0 / scale)[:, None, form.column_group]
+            mid = beside(mid, self.column, P * inverse, chosen, blocks)
+            lost[chosen] = outward(lost[chosen] + column_error(P, P_radius, inverse), 1)
+            self.column += chosen.size * P.shape[2]
             d = scale[:, form.row_group]
             rows = slice(self.row, self.row + chosen.size * Q.shape[1])
-            taken = (chosen[:, None] * node.block + np.arange(node.block)).ravel()
-            self.B[rows] = blockwise(Q, z.mid[taken]) * d.reshape(-1, 1)
-            z_error, z_length = error[chosen], lengths[chosen]
-            moved = summed(np.abs(Q), z_error + inner * z_length) + summed(Q_radius, z_length + z_error)
-            self.lost[rows] = ((d * moved) * (1.0 + gamma(16 + 2 * node.block)) + TINY).ravel()
-            self.row, self.column = rows.stop, self.column + columns.size
-        outward = 1.0 + 2.0 * gamma(16 + 2 * node.block + form.P.shape[2])
-        return Signal(mid, (lost * outward + TINY).ravel())
+            taken = z.mid[(chosen[:, None] * node.block + np.arange(node.block)).ravel()]
+            new = dense(blockwise(Q, chosen.size, taken), z.mid.shape[1])
+            self.B[rows, : new.shape[1]] = new * d.reshape(-1, 1)
+            self.lost[rows] = outward(d * form_error(Q, Q_radius, error[chosen], lengths[chosen]), 1).ravel()
+            self.row = rows.stop
+        return Signal(mid, lost.ravel())
 
     def _scale(self, position: int, node: Activation, form: NormalForm) -> Array:
         """√lam of each group, (blocks, groups)."""
@@ -348,12 +383,59 @@ class _Sweep:
         return scale
 
 
-def blockwise(small: Array, x: Array) -> Array:
+def thinned(x: sp.csr_array) -> Matrix:
+    """A matrix in the form in which products with it take least time."""
+    return x.toarray() if x.nnz > _DENSE * x.shape[0] * x.shape[1] else x
+
+
+def dense(x: Matrix, width: int) -> Array:
+    """The matrix with columns of zeros up to a width."""
+    full = x if isinstance(x, np.ndarray) else np.asarray(x.toarray())
+    return np.pad(full, ((0, 0), (0, width - full.shape[1]))) if full.shape[1] < width else full
+
+
+def plus(x: Matrix, y: Matrix) -> Matrix:
+    """The sum; the narrower one has no further columns."""
+    width = max(x.shape[1], y.shape[1])
+    if isinstance(x, np.ndarray) or isinstance(y, np.ndarray):
+        return dense(x, width) + dense(y, width)
+    return thinned(sp.csr_array(_wider(x, width) + _wider(y, width)))
+
+
+def beside(x: Matrix, column: int, P: Array, chosen: IntArray, blocks: int) -> Matrix:
+    """[x, P] with columns of zeros between them up to `column`, P of the chosen blocks in their rows."""
+    count, out, inner = np.broadcast_shapes(P.shape, (chosen.size, 1, 1))
+    row = (chosen[:, None, None] * out + np.arange(out)[:, None]) + np.zeros((1, 1, inner), dtype=np.int64)
+    at = (np.arange(count)[:, None, None] * inner + np.arange(inner)) + np.zeros((1, out, 1), dtype=np.int64)
+    new = sp.csr_array(
+        (np.broadcast_to(P, row.shape).ravel(), (row.ravel(), at.ravel())), (blocks * out, count * inner)
+    )
+    if isinstance(x, np.ndarray):
+        return np.hstack([dense(x, column), new.toarray()])
+    return sp.csr_array(sp.hstack([_wider(x, column), new]))
+
+
+def _wider(x: sp.csr_array, width: int) -> sp.csr_array:
+    return sp.csr_array((x.data, x.indices, x.indptr), shape=(x.shape[0], width))
+
+
+def blockwise(small: Array, blocks: int, x: Matrix) -> Matrix:
     """blkdiag(S_1, S_2, …) x for S of shape (1 or blocks, out, in)."""
+    if not isinstance(x, np.ndarray):
+        return sp.csr_array(block_diagonal(small, blocks) @ x)
     if small.shape[1:] == (1, 1):
         return np.asarray(small.reshape(-1, 1) * x)
     inner = small.shape[2]
     return np.asarray(small @ x.reshape(-1, inner, x.shape[1])).reshape(-1, x.shape[1])
+
+
+def block_diagonal(small: Array, blocks: int) -> sp.csr_array:
+    """blkdiag(S_1, …, S_blocks) for S of shape (1 or blocks, rows, columns)."""
+    _, rows, columns = small.shape
+    data = np.broadcast_to(small, (blocks, rows, columns)).ravel()
+    indices = np.arange(blocks)[:, None, None] * columns + np.arange(columns) + np.zeros((1, rows, 1), dtype=np.int64)
+    indptr = np.arange(blocks * rows + 1) * columns
+    return sp.csr_array((data, indices.ravel(), indptr), shape=(blocks * rows, blocks * columns))
 
 
 def summed(small: Array, x: Array) -> Array:

@@ -6,7 +6,7 @@ centre. Constants are left out. Everything behind, from the elimination to the p
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,11 +20,13 @@ from lipcert.graph.prepare import posed as prepared
 from lipcert.graph.sizes import activations
 from lipcert.ranges.hints import NONE, Hint, Hints
 from lipcert.ranges.propagate import Ranges, ranges, through
-from lipcert.regions import everywhere
+from lipcert.regions import everywhere, free
 from lipcert.rounding import Interval
 
 if TYPE_CHECKING:
-    from lipcert.arrays import Array, BoolArray
+    from collections.abc import Mapping
+
+    from lipcert.arrays import Array, BoolArray, IntArray
     from lipcert.graph.claim import Claim
     from lipcert.regions import Region
 
@@ -44,11 +46,14 @@ class Localised:
         With them it comes out the same elsewhere.
     layers
         For each layer of scalar activations what became of it.
+    left
+        By the position of an activation in the network before, its position in this one and which of its blocks are there.
     """
 
     graph: Graph
     hints: Hints = NONE
     layers: tuple[LayerOnRegion, ...] = ()
+    left: Mapping[int, tuple[int, IntArray]] = field(default_factory=dict)
 
     @property
     def decided(self) -> int:
@@ -108,17 +113,30 @@ def localise(graph: Graph, region: Region | None, *, anchored: bool = False, hin
                 "a box has no centre that a bound could start from", advice="give a centre and a radius"
             )
         around = through(scalar, [Interval.point(region.centre)])
-    box = region.interval()
-    made = _Localised(scalar, [box.low < box.high], hints)
-    found = made.graph(scalar, on, around)
-    return Localised(found, made.found(), tuple(made.layers))
+    return with_ranges(scalar, region, on, around, hints)
 
 
-def with_ranges(graph: Graph, region: Region, found: Ranges) -> Localised:
-    """The network with the slopes that given ranges of its signals allow, for any two points of a region."""
-    box = region.fitted(graph.input_size).interval()
-    made = _Localised(graph, [box.low < box.high], NONE)
-    return Localised(made.graph(graph, found, None), NONE, tuple(made.layers))
+def with_ranges(
+    graph: Graph, region: Region, found: Ranges, around: Ranges | None = None, hints: Hints = NONE
+) -> Localised:
+    """The network with the slopes that given ranges of its signals allow.
+
+    Parameters
+    ----------
+    graph
+        A prepared network with its moduli written out.
+    region
+        Where the input lies.
+    found
+        Ranges of its signals there.
+    around
+        Enclosures of them at the centre, from which all increments start then; else they are between any two points.
+    hints
+        What was given for the ranges.
+    """
+    made = _Localised(graph, [free(region.fitted(graph.input_size))], hints)
+    here = made.graph(graph, found, around)
+    return Localised(here, made.found(), tuple(made.layers), made.left)
 
 
 def posed(graph: Graph, claim: Claim, form: str, hints: Hints = NONE) -> Localised:
@@ -191,10 +209,11 @@ class _Localised:
         self.used: dict[int, Hint] = {}
         self.cells: dict[int, Hints] = {}
         self.layers: list[LayerOnRegion] = []
+        self.left: dict[int, tuple[int, IntArray]] = {}
 
     def found(self) -> Hints:
         """The hints that lead to the same network."""
-        return Hints(self.used, self.cells)
+        return Hints(self.used, self.cells, self.given.ellipsoids)
 
     def graph(self, graph: Graph, on: Ranges, around: Ranges | None) -> Graph:
         """The graph, with the ranges of its nodes and, where it is anchored, of their values at the centre."""
@@ -214,9 +233,8 @@ class _Localised:
                 case Affine():
                     place[position] = builder.affine(parents, node.maps, None, node.name)
                 case Activation():
-                    place[position] = self._activation(
-                        replace(node, parent=parents[0]), self._hint(position, node, on, around)
-                    )
+                    hint = self._hint(position, node, on, around)
+                    place[position] = self._activation(position, replace(node, parent=parents[0]), hint)
                 case FixedPoint():
                     # that a solution is the only one is a statement on any two points
                     everything = [np.ones(node.cell.nodes[i].size, dtype=bool) for i in node.cell.inputs]
@@ -235,11 +253,12 @@ class _Localised:
         self.used[position] = used
         return used
 
-    def _activation(self, node: Activation, hint: Hint) -> int:
+    def _activation(self, position: int, node: Activation, hint: Hint) -> int:
         builder = self.builder
         node = replace(node, on=hint.on, around=hint.around)
+        everything = np.arange(node.blocks)
         if not isinstance(node.record, Pointwise):
-            return builder.add(node)
+            return self._kept(position, node, everything)
         form, n, on = node.normal_form, node.size, hint.on
         assert on is not None
         K = np.broadcast_to(form.K[:, 0, 0], n)
@@ -247,16 +266,22 @@ class _Localised:
         linear = _ONE_SLOPE * np.abs(K) >= P
         self.layers.append(LayerOnRegion(node.name, n, int(linear.sum()), on.high - on.low))
         if not linear.any():
-            return builder.add(node)
+            return self._kept(position, node, everything)
         radii = np.where(linear, P, 0.0)
         known = Diagonal(np.where(linear, K, 0.0), radii if radii.any() else None)
+        left = np.flatnonzero(~linear).astype(np.int64)
         if linear.all():
             return builder.affine([node.parent], [known], name=node.name)
-        left = np.flatnonzero(~linear).astype(np.int64)
         z = builder.affine([node.parent], [Index(left, n)])
-        rest = builder.add(replace(node.take(left), parent=z))
+        rest = self._kept(position, replace(node.take(left), parent=z), left)
         back = np.full(n, -1)
         back[left] = np.arange(left.size)
         if not (known.entries.any() or radii.any()):
             return builder.affine([rest], [Index(back, left.size)], name=node.name)
         return builder.affine([node.parent, rest], [known, Index(back, left.size)], name=node.name)
+
+    def _kept(self, position: int, node: Activation, blocks: IntArray) -> int:
+        """The position of what is left of an activation."""
+        at = self.builder.add(node)
+        self.left[position] = (at, blocks)
+        return at
