@@ -134,7 +134,7 @@ def test_what_proves_nothing_is_rejected(kind, norm, way, monkeypatch):
     if way == "lifted":
         monkeypatch.setattr(Local, "_ellipsoid", lambda *_: None)
     sources = set()
-    for x, c, gap in zip(points[: 2 if way == "bound" else 4], predictions, gaps, strict=False):
+    for x, c, gap in zip(points[:4], predictions, gaps, strict=False):
         proof = local.largest(x, int(c), gap, 0.05)
         if proof is None or proof.source == "range":
             continue
