@@ -158,6 +158,7 @@ def norm_product(graph: Graph) -> NormProduct | None:
     increments = np.zeros(len(graph.nodes))
     norms: dict[int, tuple[float, ...]] = {}
     dear = _most_seconds(graph, SHARE * budget.left())
+    chains = _Chains(graph)
     for position, node in graph.walk():
         if isinstance(node, FixedPoint):
             return None
@@ -171,7 +172,7 @@ def norm_product(graph: Graph) -> NormProduct | None:
                 norms[position] = tuple(_norm(a, dear) for a in node.maps)
                 branches = [times(a, increments[p]) for a, p in zip(norms[position], node.parents, strict=True)]
                 increments[position] = _together(branches, len(branches) > 1 and _disjoint_rows(node))
-                composed = _composed_norm(graph, node) if budget.left() > 0.0 else None
+                composed = chains.norm(position)
                 if composed is not None:
                     norm, start = composed
                     increments[position] = min(increments[position], times(norm, increments[start]))
@@ -214,25 +215,62 @@ def _together(branches: list[float], disjoint: bool) -> float:
     return (math.hypot(*branches) if disjoint else sum(branches)) * _UP ** len(branches)
 
 
-def _composed_norm(graph: Graph, node: Affine) -> tuple[float, int] | None:
-    """The norm of a chain of affine nodes as one matrix, and the node it starts from; None where there is no chain."""
-    chain = [node]
-    while len(chain[-1].maps) == 1:
-        below = graph.nodes[chain[-1].parents[0]]
-        if not isinstance(below, Affine) or len(below.maps) != 1:
-            break
-        chain.append(below)
-    start = chain[-1].parents[0]
-    if len(chain) == 1 or len(chain[-1].maps) != 1:
-        return None
-    columns = chain[-1].maps[0].shape[1]
-    if columns * max(link.size for link in chain) > _COMPOSED_ENTRIES:
-        return None
-    arithmetic = EnclosureArithmetic()
-    matrix = arithmetic.unit(columns, columns, 0)
-    for link in reversed(chain):
-        matrix = arithmetic.apply(link.maps[0], matrix)
-    return (norm_upper(Dense(matrix.mid)) + norm_bound(matrix.radius())) * _UP, start
+@dataclass(frozen=True, eq=False)
+class _Chain:
+    """A chain of affine nodes with one map each, multiplied out: from where it starts, its largest node, its matrix."""
+
+    start: int
+    largest: int
+    matrix: Enclosure
+
+
+class _Chains:
+    """Multiplies chains out link by link, and takes norms where a chain ends."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.ends = {graph.output}
+        self._arithmetic = EnclosureArithmetic()
+        self._open: dict[int, _Chain] = {}
+        readers = [0] * len(graph.nodes)
+        for _, node in graph.walk():
+            for parent in node.parents:
+                readers[parent] += 1
+                if not _is_link(node) or readers[parent] > 1:
+                    self.ends.add(parent)
+
+    def norm(self, position: int) -> tuple[float, int] | None:
+        """The norm of the chain that ends at a node, and the node it starts from; None where none ends there."""
+        node = self.graph.nodes[position]
+        if not isinstance(node, Affine) or not _is_link(node) or budget.left() <= 0.0:
+            return None
+        parent, a = node.parents[0], node.maps[0]
+        below = self.graph.nodes[parent]
+        linked = _is_link(below)
+        found = self._open.pop(parent, None) if linked and parent not in self.ends else self._open.get(parent)
+        if found is None:
+            # a first link; a chain that has become too large goes on being so
+            if not linked and a.shape[1] * max(a.shape) <= _COMPOSED_ENTRIES:
+                self._open[position] = _Chain(parent, node.size, self._applied(a, None))
+            return None
+        largest = max(found.largest, node.size)
+        if found.matrix.mid.shape[1] * largest > _COMPOSED_ENTRIES:
+            return None
+        chain = _Chain(found.start, largest, self._applied(a, found.matrix))
+        self._open[position] = chain
+        return (composed_norm(chain.matrix), chain.start) if position in self.ends else None
+
+    def _applied(self, a: LinearMap, matrix: Enclosure | None) -> Enclosure:
+        return self._arithmetic.apply(a, self._arithmetic.unit(a.shape[1], a.shape[1], 0) if matrix is None else matrix)
+
+
+def _is_link(node: Node) -> bool:
+    return isinstance(node, Affine) and len(node.maps) == 1
+
+
+def composed_norm(matrix: Enclosure) -> float:
+    """The norm of an enclosed matrix, rounded up."""
+    return (norm_upper(Dense(matrix.mid)) + norm_bound(matrix.radius())) * _UP
 
 
 def _disjoint_rows(node: Affine) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from lipcert import __version__
+from lipcert import __version__, budget
 from lipcert.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -286,15 +286,18 @@ def read(model: Path, output: str | None, quiet: bool = False, log: bool = False
 
     with LiveLine(enabled=not quiet, log=log) as line:
         line(Progress(f"reading {model.name}"))
-        meta = click.get_current_context().meta
-        return load(
-            model,
-            output=output,
-            dims=meta.get("lipcert.dims", {}),
-            strict=bool(meta.get("lipcert.strict", False)),
-            inputs=(*meta.get("lipcert.begin", ()), *meta.get("lipcert.inputs", ())),
-            hold=meta.get("lipcert.hold", {}),
-        )
+        context = click.get_current_context()
+        meta = context.meta
+        # the limit is for reading too
+        with budget.within(context.params.get("time_limit")):
+            return load(
+                model,
+                output=output,
+                dims=meta.get("lipcert.dims", {}),
+                strict=bool(meta.get("lipcert.strict", False)),
+                inputs=(*meta.get("lipcert.begin", ()), *meta.get("lipcert.inputs", ())),
+                hold=meta.get("lipcert.hold", {}),
+            )
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")

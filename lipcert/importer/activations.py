@@ -304,6 +304,7 @@ def _of_signals(ctx: Context, signals: Sequence[Tensor], shape: Sequence[int], *
         return _extremum(ctx, whole, windows, shape, largest=largest)
     ordered = sorted(unique, key=lambda x: x.position)
     k = len(ordered)
+    ctx.limit(float(size) * k * k)
     parts = []
     for place, x in enumerate(ordered):
         index = np.full((size, k), -1, dtype=np.int64)
@@ -339,6 +340,8 @@ def _top_k(ctx: Context) -> Sequence[Value]:
     """The sorted values along an axis; with k = the axis length this is GroupSort. The indices are refused."""
     x = ctx.tensor(0)
     k = int(np.asarray(ctx.constant(1)).ravel()[0])
+    if not ctx.attribute("sorted", 1) and k > 1:
+        raise ctx.unsupported("the order of its numbers is left open (sorted = 0)", "export it with sorted = 1")
     axis = int(ctx.attribute("axis", -1)) % len(x.shape)
     largest = bool(ctx.attribute("largest", 1))
     order, others = _along(x.shape, axis)
@@ -418,6 +421,9 @@ def _pooled(
     size_out: Sequence[int],
 ) -> list[Value]:
     size = x.shape[2:]
+    if len(kernel) != len(size) or min((*kernel, *stride, *dilation), default=1) < 1 or min(size_out, default=1) < 1:
+        raise ctx.invalid(f"a window of shape {tuple(kernel)} does not fit an input of shape {x.shape}")
+    ctx.limit(float(np.prod([float(n) for n in (*x.shape[:2], *size_out, *kernel)])))
     try:
         window = pooling_windows(size, kernel, stride, dilation, pads, size_out)
     except InvalidRequest as error:

@@ -61,10 +61,7 @@ def _of_signals(ctx: Context, a: Tensor, b: Tensor) -> Tensor:
     """A B for two signals: a record on ranges, one block a pair of matrices."""
     left = np.arange(a.size, dtype=np.int64).reshape(a.shape)
     right = np.arange(b.size, dtype=np.int64).reshape(b.shape)
-    try:
-        shape = np.matmul(np.empty(a.shape, dtype=bool), np.empty(b.shape, dtype=bool)).shape
-    except ValueError:
-        raise ctx.invalid(f"matrices of shapes {a.shape} and {b.shape} do not fit") from None
+    shape = _product_shape(ctx, a.shape, b.shape)
     left = left[None] if left.ndim == 1 else left
     right = right[:, None] if right.ndim == 1 else right
     batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
@@ -81,6 +78,13 @@ def _of_signals(ctx: Context, a: Tensor, b: Tensor) -> Tensor:
     return ctx.activation(pairs, "matrix_product", block, parameters, shape, None)
 
 
+def _product_shape(ctx: Context, a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
+    """The shape of a matrix product."""
+    if not a or not b or a[-1] != b[-2 if len(b) > 1 else 0]:
+        raise ctx.invalid(f"matrices of shapes {tuple(a)} and {tuple(b)} do not fit")
+    return (*np.broadcast_shapes(tuple(a[:-2]), tuple(b[:-2])), *a[-2:-1], *(b[-1:] if len(b) > 1 else ()))
+
+
 def _bilinear(ctx: Context) -> LipcertError:
     return ctx.unsupported(
         "it is a product of two signals, for which there is no proven treatment here",
@@ -90,11 +94,7 @@ def _bilinear(ctx: Context) -> LipcertError:
 
 def _matmul(ctx: Context, x: Tensor, matrix: Array, signal_left: bool) -> Tensor:
     """x @ matrix, or matrix @ x, as a dense map where x is one vector, else as a sparse one."""
-    shape = (
-        np.matmul(np.empty((*x.shape,), dtype=bool), np.empty(matrix.shape, dtype=bool)).shape
-        if signal_left
-        else (np.matmul(np.empty(matrix.shape, dtype=bool), np.empty((*x.shape,), dtype=bool)).shape)
-    )
+    shape = _product_shape(ctx, *((x.shape, matrix.shape) if signal_left else (matrix.shape, x.shape)))
     vector = x.size == (x.shape[-1] if signal_left else (x.shape[-2] if len(x.shape) > 1 else x.shape[0]))
     if matrix.ndim == 2 and vector:
         dense = np.ascontiguousarray(matrix.T if signal_left else matrix)
@@ -116,12 +116,12 @@ def _matmul(ctx: Context, x: Tensor, matrix: Array, signal_left: bool) -> Tensor
     columns_out = matrix.shape[-1]
     source = np.broadcast_to(positions, (*batch, rows_in, inner))[..., :, None, :]
     factor = np.broadcast_to(matrix, (*batch, inner, columns_out)).swapaxes(-1, -2)[..., None, :, :]
+    full = (*batch, rows_in, columns_out, inner)
+    ctx.limit(float(np.prod([float(n) for n in full])))
     target = np.arange(int(np.prod(batch)) * rows_in * columns_out, dtype=np.int64)
     target = target.reshape((*batch, rows_in, columns_out) if signal_left else (*batch, columns_out, rows_in))
     if not signal_left:
         target = target.swapaxes(-1, -2)
-    full = (*batch, rows_in, columns_out, inner)
-    ctx.limit(float(np.prod([float(n) for n in full])))
     entries = np.broadcast_to(factor, full).ravel()
     kept = entries != 0.0
     rows = np.broadcast_to(target[..., None], full).ravel()[kept]

@@ -19,7 +19,7 @@ from lipcert.errors import UnsupportedModel
 from lipcert.graph.linear_maps import Diagonal, Index, LinearMap, identity
 from lipcert.graph.nodes import Activation, GraphBuilder, Node
 from lipcert.importer.exact import Rounded
-from lipcert.importer.lanes import Lanes, Resolver, Term, map_of
+from lipcert.importer.lanes import EPSILON, Lanes, Resolver, Term, finer, map_of
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array, IntArray
@@ -82,15 +82,25 @@ class Elementwise:
         Where nodes are added.
     idealise
         Called with a line on what was taken as equal although it holds only up to rounding.
+    finest
+        The finest type in which a constant is stored that acts on signals.
     """
 
-    def __init__(self, builder: GraphBuilder, idealise: Callable[[str], None]) -> None:
+    def __init__(
+        self, builder: GraphBuilder, idealise: Callable[[str], None], finest: str = next(iter(EPSILON))
+    ) -> None:
         self.builder = builder
         self.idealise = idealise
+        self.finest = finest
         self._resolvers: dict[str, Resolver] = {}
 
+    def stored(self, dtype: str) -> None:
+        """A constant of this type acts on signals."""
+        self.finest = finer(self.finest, dtype)
+
     def resolver(self, dtype: str = "float32") -> Resolver:
-        """What folds the nodes, with constants of this type."""
+        """What folds the nodes, with constants of this type or of a finer one that occurs."""
+        dtype = finer(self.finest, dtype)
         if dtype not in self._resolvers:
             self._resolvers[dtype] = Resolver(self.builder, dtype)
         return self._resolvers[dtype]

@@ -65,7 +65,7 @@ def settle(graph: Graph, state: State) -> Graph:
     """
     builder = GraphBuilder()
     builder.nodes, builder.inputs = list(graph.nodes), list(graph.inputs)
-    settled = switches.settle(Elementwise(builder, state.idealise), graph)
+    settled = switches.settle(Elementwise(builder, state.idealise, state.engine.finest), graph)
     return replace(settled, idealisations=tuple(dict.fromkeys((*graph.idealisations, *state.idealisations))))
 
 
@@ -98,6 +98,8 @@ def _known(value: Value, state: State) -> int | Array:
 def _spread(operand: Value, value: Deferred, state: State) -> int | Array:
     """An operand that is known, broadcast to the shape of the result."""
     result = _known(operand, state)
+    if isinstance(operand, np.ndarray):
+        state.engine.stored(operand.dtype.name)
     if isinstance(result, np.ndarray):
         if isinstance(operand, np.ndarray) and not np.isfinite(result).all() and value.op != "Where":
             raise UnsupportedModel("it meets a constant that is not finite", where=value.where)

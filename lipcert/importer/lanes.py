@@ -20,15 +20,26 @@ from lipcert.importer.exact import Rounded
 if TYPE_CHECKING:
     from lipcert.arrays import Array, IntArray
 
-_BITS = 47
-"""Folding goes on while every coefficient is known to so many bits."""
+_BITS, _CHAIN_BITS = 47, 40
+"""Folding goes on while every coefficient is known to so many bits; the fewer ones are for chains that become one node."""
 
 _MOST_TERMS = 64
 
 _LONG = 16
 """Chains of so many affine nodes that act number by number become one node."""
 
-_EPSILON: dict[str, float] = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23, "float64": 2.0**-52}
+EPSILON: dict[str, float] = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23, "float64": 2.0**-52}
+
+
+def finer(a: str, b: str) -> str:
+    """The finer of two types; what is no floating-point type does not count.
+
+    Examples
+    --------
+    >>> finer("bfloat16", "float32"), finer("float64", "int64")
+    ('float32', 'float64')
+    """
+    return min((name for name in (a, b) if name in EPSILON), key=lambda name: EPSILON[name], default="float32")
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,10 +115,9 @@ class Lanes:
         """Whether nothing was rounded."""
         return self.shift.exact and all(t.scale.exact for t in self.terms)
 
-    @property
-    def close(self) -> bool:
-        """Whether everything is known up to a few units in the last place."""
-        return self.shift.close(_BITS) and all(t.scale.close(_BITS) for t in self.terms)
+    def close(self, bits: int) -> bool:
+        """Whether everything is known to so many bits."""
+        return self.shift.close(bits) and all(t.scale.close(bits) for t in self.terms)
 
     def entries(self, builder: GraphBuilder) -> Entries:
         """All numbers with their places."""
@@ -121,6 +131,17 @@ class Lanes:
         return Entries(rows * int(offsets[-1]) + columns, Rounded(mid, rad), room, int(offsets[-1]))
 
 
+def alike(*lanes: Lanes) -> bool:
+    """Whether all numbers are made in the same way, so that the first of them stands for each."""
+    terms = [t for part in lanes for t in part.terms]
+    numbers = [x for t in terms for x in (t.scale.mid, t.scale.rad, t.room)]
+    numbers += [x for part in lanes for x in (part.shift.mid, part.shift.rad, part.shift_room)]
+    if not all((x == x[:1]).all() for x in numbers):
+        return False
+    pairs = ((a.index, b.index) for k, a in enumerate(terms) for b in terms[:k] if a.node == b.node)
+    return all(i is j or len(np.unique(i == j)) <= 1 for i, j in pairs)
+
+
 @dataclass(frozen=True, eq=False)
 class Entries:
     """Coefficients by key = row · width + column over the numbers of all nodes, the shift in column 0."""
@@ -132,8 +153,9 @@ class Entries:
 
     def at(self, keys: IntArray) -> tuple[Rounded, Array]:
         """The values and rooms at these sorted keys, zero where there are none."""
-        used = np.flatnonzero(np.isin(self.key, keys))
-        place, value = np.searchsorted(keys, self.key[used]), self.value[used]
+        place = np.searchsorted(keys, self.key)
+        used = np.flatnonzero(np.take(keys, place, mode="clip") == self.key) if keys.size else np.zeros(0, np.int64)
+        place, value = place[used], self.value[used]
         mid, rad, room, count = (
             np.bincount(place, weights, minlength=keys.size).astype(np.float64)
             for weights in (value.mid, value.rad, self.room[used], np.ones(used.size))
@@ -146,6 +168,33 @@ class Entries:
         return Rounded(mid, rad), room
 
 
+@dataclass(frozen=True, eq=False)
+class Sizes:
+    """The largest coefficients and the biases of some lanes in absolute value, number by number, in units of `unit`."""
+
+    slope: Array
+    level: Array
+    unit: float = 1.0
+
+    def taken(self, index: IntArray) -> Sizes:
+        """Some of the numbers."""
+        return replace(self, slope=self.slope[index], level=self.level[index])
+
+    def __mul__(self, by: Array | float) -> Sizes:
+        unit = self.unit * by if isinstance(by, float) else self.unit
+        return Sizes(self.slope * by, self.level * by, unit)
+
+    def larger(self, other: Sizes) -> Sizes:
+        """The larger of each."""
+        return replace(self, slope=np.maximum(self.slope, other.slope), level=np.maximum(self.level, other.level))
+
+    @staticmethod
+    def of(lanes: Lanes) -> Sizes:
+        """Those of lanes."""
+        slope = np.max([t.scale.largest for t in lanes.terms], axis=0, initial=0.0) if lanes.terms else 0.0
+        return Sizes(np.broadcast_to(slope, lanes.size), lanes.shift.largest)
+
+
 class Resolver:
     """Folds nodes of a builder; what was folded is kept.
 
@@ -155,11 +204,14 @@ class Resolver:
         The nodes.
     dtype
         The type in which constants count as stored; those that it does not hold count in the next finer one.
+    bits
+        How well every coefficient has to be known.
     """
 
-    def __init__(self, builder: GraphBuilder, dtype: str = "float32") -> None:
+    def __init__(self, builder: GraphBuilder, dtype: str = "float32", bits: int = _BITS) -> None:
         self.builder = builder
-        self._types = tuple(_EPSILON)[tuple(_EPSILON).index(dtype if dtype in _EPSILON else "float32") :]
+        self.bits = bits
+        self._types = tuple(EPSILON)[tuple(EPSILON).index(dtype) :]
         self._known: dict[int, Lanes] = {}
 
     def __call__(self, position: int, stop: frozenset[int] = frozenset()) -> Lanes:
@@ -181,6 +233,22 @@ class Resolver:
                 continue
             known[top] = self._through(top, node, [known[p] for p in node.parents])
         return known[position]
+
+    def summands(self, position: int) -> Sizes:
+        """The sizes of what a node is the sum of."""
+        node = self.builder.nodes[position]
+        found = Sizes.of(self(position))
+        if isinstance(node, Affine) and _passes(node):
+            for parent, a in zip(node.parents, node.maps, strict=True):
+                index, values = _row_entries(a)
+                part = Sizes.of(self(parent).taken(index))
+                found = found.larger(part if values is None else part * values.largest)
+        return found
+
+    @property
+    def unit(self) -> float:
+        """Twice the room of a number next to its size: what rounding explains at most where two such numbers meet."""
+        return 4.0 * EPSILON[self._types[0]]
 
     def chain(self, position: int) -> frozenset[int]:
         """The node and the nodes that folding may go through below it."""
@@ -207,15 +275,15 @@ class Resolver:
             shift, room = shift + taken.shift, room + taken.shift_room
             terms += taken.terms
         lanes = Lanes(_merged(terms), shift, room)
-        return lanes if lanes.close and len(lanes.terms) <= _MOST_TERMS else _base(position, node.size)
+        return lanes if lanes.close(self.bits) and len(lanes.terms) <= _MOST_TERMS else _base(position, node.size)
 
     def _room(self, values: Array) -> Array:
         """Two units in the last place of each number in its own type."""
         if not values.any():
             return np.zeros(values.shape)
-        epsilon = np.full(values.shape, _EPSILON["float64"])
+        epsilon = np.full(values.shape, EPSILON["float64"])
         for name in reversed(self._types[:-1]):
-            epsilon = np.where(_held(values, name), _EPSILON[name], epsilon)
+            epsilon = np.where(_held(values, name), EPSILON[name], epsilon)
         return 2.0 * epsilon * np.abs(values)
 
 
@@ -289,12 +357,12 @@ def shortened(graph: Graph) -> Graph:
     """The graph with long chains of affine nodes that act number by number as single ones, exact or enclosed."""
     depth: dict[int, int] = {}
     for position, node in graph.walk():
-        along = isinstance(node, Affine) and len(node.maps) == 1 and _passes(node)
-        depth[position] = depth[node.parents[0]] + 1 if along else 0
+        along = isinstance(node, Affine) and _passes(node)
+        depth[position] = max(depth[p] for p in node.parents) + 1 if along else 0
     if max(depth.values()) < _LONG:
         return graph
     builder = GraphBuilder()
-    resolve = Resolver(builder)
+    resolve = Resolver(builder, bits=_CHAIN_BITS)
     place: dict[int, int] = {}
     length: dict[int, int] = {}
     for position, node in graph.walk():
@@ -303,7 +371,7 @@ def shortened(graph: Graph) -> Graph:
             length[position] = 0
             continue
         place[position] = builder.add(moved(node, [place[p] for p in node.parents]))
-        length[position] = length[node.parents[0]] + 1 if depth[position] else 0
+        length[position] = max(length[p] for p in node.parents) + 1 if depth[position] else 0
         if length[position] == _LONG:
             lanes = resolve(place[position])
             term = lanes.single()

@@ -17,6 +17,7 @@ from lipcert.importer.registry import Context, Deferred, Tensor, Value, handles
 def weights(ctx: Context, k: int) -> Array:
     """Constant operand k as exact float64; infinities are refused, narrow floats noted."""
     array = ctx.constant(k)
+    ctx.state.engine.stored(array.dtype.name)
     if array.dtype.itemsize < 4 and not np.issubdtype(array.dtype, np.integer):
         ctx.state.idealise(
             f"the weights are stored as {array.dtype}; the bound is for these numbers in real arithmetic"
@@ -38,9 +39,9 @@ def broadcast(ctx: Context, x: Tensor, shape: Sequence[int]) -> Tensor:
 def scale(ctx: Context, x: Tensor, factor: Array, radii: Array | None = None) -> Tensor:
     """factor · x, both broadcast against each other."""
     shape = np.broadcast_shapes(x.shape, factor.shape)
+    signal = broadcast(ctx, x, shape)
     full = np.broadcast_to(factor, shape).ravel()
     spread = None if radii is None else np.broadcast_to(radii, shape).ravel()
-    signal = broadcast(ctx, x, shape)
     return ctx.affine([(signal, Diagonal(full.copy(), None if spread is None else spread.copy()))], shape)
 
 
@@ -163,6 +164,7 @@ def cumsum(ctx: Context) -> Tensor:
     x = ctx.tensor(0)
     axis = int(ctx.constant(1).ravel()[0]) % len(x.shape)
     n = x.shape[axis]
+    ctx.limit(float(n) * max(x.size, n))
     lower = np.tril(np.ones((n, n)), -1 if ctx.attribute("exclusive", 0) else 0)
     if ctx.attribute("reverse", 0):
         lower = lower.T

@@ -11,8 +11,9 @@ from onnx.reference import ReferenceEvaluator
 
 from lipcert.arrays import IntArray
 from lipcert.graph.linear_maps import Index
-from lipcert.importer.registry import FLOATING, Context, Deferred, Tensor, Value, handles
-from lipcert.importer.walk import check_budget
+from lipcert.importer.registry import FLOATING, LARGEST_SIGNAL, Context, Deferred, Tensor, Value, handles
+from lipcert.importer.sizes import Operands, result_size
+from lipcert.importer.walk import FOLD_BYTES
 
 MOVEMENT = (
     *("Reshape", "Flatten", "Transpose", "Slice", "Squeeze", "Unsqueeze", "Expand", "Tile"),
@@ -40,7 +41,8 @@ def move(ctx: Context) -> list[Value]:
         raise ctx.invalid(f"it splits into {ctx.attribute('num_outputs')} parts but has {len(ctx.node.output)} outputs")
     # counted from one: what an op fills in is zero
     numbered = positions(x) + 1
-    check_budget(ctx.node, (numbered, *ctx.operands[1:]), ctx.state, ctx.where)
+    arrays = [numbered, *(v if isinstance(v, np.ndarray) else None for v in ctx.operands[1:])]
+    ctx.limit(result_size(ctx.node, Operands(arrays, ctx.attributes)), FOLD_BYTES // 8)
     moved = evaluate(ctx, [numbered, *ctx.operands[1:]])
     return [ctx.index(x, np.asarray(part, dtype=np.int64) - 1) for part in moved]
 
@@ -50,6 +52,7 @@ def concat(ctx: Context) -> Tensor:
     """Concatenation of signals and constants along an axis."""
     # positions in the stack of all operands; constants enter through the bias
     sizes = [value.size for value in map(ctx.value, range(len(ctx.operands)))]
+    ctx.limit(float(sum(sizes)), LARGEST_SIGNAL)
     starts = np.concatenate([[0], np.cumsum(sizes)])
     parts = [
         np.arange(size, dtype=np.int64).reshape(ctx.value(k).shape) + start
@@ -85,7 +88,9 @@ def pad(ctx: Context) -> Tensor:
     fill = float(np.asarray(ctx.constant(2)).ravel()[0]) if ctx.has(2) and mode == "constant" else 0.0
     if not np.isfinite(fill):
         raise ctx.unsupported("it pads with a value that is not finite", "pad with a finite number")
-    ctx.limit(float(np.prod(np.maximum(np.array(x.shape) + pads.sum(axis=1), 0).astype(np.float64))))
+    if (pads.sum(axis=1) + x.shape < 0).any() or (np.minimum(pads, 0) < -np.array(x.shape)[:, None]).any():
+        raise ctx.invalid("it crops more than there is")
+    ctx.limit(float(np.prod(np.maximum(pads, 0).astype(np.float64).sum(axis=1) + x.shape)))
     crop = tuple(slice(max(-b, 0), n - max(-e, 0)) for (b, e), n in zip(pads, x.shape, strict=True))
     options: dict[str, Any] = {"constant_values": -1} if mode == "constant" else {}
     index = np.pad(positions(x)[crop], np.maximum(pads, 0), mode, **options)  # type: ignore[call-overload]

@@ -40,7 +40,11 @@ def evaluated(ctx: Context, op: str, *inputs: Value, **attributes: Any) -> Value
     """The first result of a node of the default domain on values."""
     names = [f"x{k}" for k in range(len(inputs))]
     node = helper.make_node(op, names, ["y"], name=ctx.node.name, **attributes)
-    return step(node, replace(ctx.state, opset=_OPSET), dict(zip(names, inputs, strict=True)))[0]
+    inner = replace(ctx.state, opset=_OPSET)
+    inner.engine = ctx.state.engine
+    result = step(node, inner, dict(zip(names, inputs, strict=True)))[0]
+    ctx.state.steps = inner.steps
+    return result
 
 
 def stacked(ctx: Context, values: Sequence[Value], axis: int) -> Value:

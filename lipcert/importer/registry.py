@@ -176,6 +176,7 @@ class Context:
 
     def index(self, x: Tensor, index: IntArray) -> Tensor:
         """Data movement: an array of positions in x (−1 for zero), of the shape of the result."""
+        self.limit(float(index.size), LARGEST_SIGNAL)
         return self.affine([(x, Index(np.ascontiguousarray(index, np.int64).ravel(), x.size))], index.shape)
 
     def shift_product(self, x: Tensor, factor: float, bias: Array) -> Tensor:
@@ -217,6 +218,7 @@ class Context:
         """This elementwise node as a deferred expression of its operands, of their type unless another is given."""
         given = tuple(value for value in self.operands if value is not None)
         full = np.broadcast_shapes(*(value.shape for value in given)) if shape is None else tuple(shape)
+        self.limit(float(np.prod([float(n) for n in full])), LARGEST_SIGNAL)
         if dtype is None:
             dtype = next((v.dtype for v in given if not isinstance(v, np.ndarray)), np.dtype(np.float32))
         return Deferred(self.node.op_type, given, self.attributes, full, dtype, self.where)

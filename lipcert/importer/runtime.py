@@ -18,6 +18,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from lipcert import budget
 from lipcert.errors import InvalidModel
 from lipcert.importer.normalise import begin, cut, opset_of
 from lipcert.importer.reader import read
@@ -118,12 +119,13 @@ def _run(session: Any, path: str | Path, names: list[str], inputs: dict[str, np.
 
     options = onnxruntime.RunOptions()
     options.log_severity_level = 4
-    timer = threading.Timer(_SECONDS, lambda: setattr(options, "terminate", True))
+    timer = threading.Timer(min(_SECONDS, budget.left()), lambda: setattr(options, "terminate", True))
     timer.daemon = True
     timer.start()
     try:
         return [np.asarray(y) for y in session.run(names, inputs, options)]
     except Exception as error:  # ONNX Runtime throws many types from C++
+        budget.check()
         raise _cannot_run(path, error) from None
     finally:
         timer.cancel()

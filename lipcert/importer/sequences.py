@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lipcert.importer.recurrent import branch_results, evaluated, stacked, subgraph
+from lipcert.importer.recurrent import MAX_STEPS, branch_results, evaluated, stacked, subgraph
 from lipcert.importer.registry import Context, Deferred, Value, handles
 
 SEQUENCE = "Sequence"
@@ -66,6 +66,7 @@ def split(ctx: Context) -> Value:
     x = ctx.value(0)
     axis = int(ctx.attribute("axis", 0)) % max(len(x.shape), 1)
     whole = x.shape[axis]
+    ctx.limit(float(whole), MAX_STEPS)
     if not ctx.has(1):
         sizes = [1] * whole
     elif ctx.constant(1).ndim == 0:

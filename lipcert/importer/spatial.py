@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from lipcert.arrays import Array
 from lipcert.graph.linear_maps import Convolution, Index, Sparse
 from lipcert.importer.linear import divided, weights
-from lipcert.importer.registry import Context, Tensor, handles
+from lipcert.importer.registry import LARGEST_SIGNAL, Context, Tensor, handles
 
 
 @handles("Conv")
@@ -27,6 +27,7 @@ def _conv(ctx: Context, x: Tensor, kernel: Array) -> Tensor:
     groups = int(ctx.attribute("group", 1))
     if len(size) != kernel.ndim - 2 or x.shape[1] != kernel.shape[1] * groups or kernel.shape[0] % groups:
         raise ctx.invalid(f"a kernel of shape {kernel.shape} does not fit an input of shape {x.shape}")
+    ctx.limit(kernel.shape[0] * _extent(size, pads), 2**40)
     a = Convolution(kernel, tuple(size), stride, dilation, pads, groups)
     if min(a.size_out, default=1) < 1:
         raise ctx.invalid(f"a kernel of shape {kernel.shape} is larger than its input of shape {x.shape}")
@@ -63,6 +64,10 @@ def _conv_transpose(ctx: Context, x: Tensor, kernel: Array) -> Tensor:
         pads = [0] * 2 * rank
     size = tuple(spread[a] - pads[a] - pads[a + rank] for a in range(rank))
     per_group = kernel.shape[1]
+    if len(x.shape) != rank + 2 or x.shape[1] != kernel.shape[0] or min((*stride, *dilation, groups), default=1) < 1:
+        raise ctx.invalid(f"a kernel of shape {kernel.shape} does not fit an input of shape {x.shape}")
+    ctx.limit(per_group * float(groups) * max(_extent(size, ()), _extent(spread, ())))
+    ctx.limit(float(x.size) * per_group * float(np.prod(kernel.shape[2:])))
     # Wᵀ: the kernel (in, out/groups, …) is the kernel (out', in', …) of the convolution whose adjoint this is
     forward = Convolution(kernel, size, stride, dilation, tuple(pads), groups)
     if forward.size_out != tuple(x.shape[2:]):
@@ -113,13 +118,22 @@ def window(
     return stride, dilation, tuple(pads)
 
 
-def _batched(ctx: Context, x: Tensor, op: Any) -> Tensor:
+def _extent(size: Sequence[int], pads: Sequence[int]) -> float:
+    """How many numbers an image of that size has with its padding, at most."""
+    rank = len(size)
+    return float(np.prod([float(n) + sum(map(abs, map(float, pads[a::rank]))) for a, n in enumerate(size)]))
+
+
+def _batched(ctx: Context, x: Tensor, op: Callable[[Tensor], Tensor]) -> Tensor:
     """Apply an op for one image to every image of a first axis larger than one."""
     if len(x.shape) < 1 or x.shape[0] == 1:
-        return op(x)  # type: ignore[no-any-return]
+        return op(x)
+    # every image becomes a node of its own, and a map into all of them
+    ctx.limit(float(x.shape[0]) * x.size, LARGEST_SIGNAL)
     positions = np.arange(x.size, dtype=np.int64).reshape(x.shape)
     parts = [op(ctx.index(x, positions[k : k + 1])) for k in range(x.shape[0])]
     size, count = parts[0].size, len(parts)
+    ctx.limit(float(size) * count**2)
     terms = []
     for k, part in enumerate(parts):
         place = np.full(size * count, -1, dtype=np.int64)
@@ -147,10 +161,14 @@ def _average_pool(ctx: Context, x: Tensor) -> Tensor:
     rank = len(kernel)
     stride, dilation, pads = window(ctx, kernel, size)
     include = bool(ctx.attribute("count_include_pad", 0))
+    if len(size) != rank or min(kernel, default=1) < 1:
+        raise ctx.invalid(f"a window of shape {kernel} does not fit an input of shape {x.shape}")
     wide = list(pads)
     if ctx.attribute("ceil_mode", 0) and not ctx.attribute("auto_pad", "NOTSET").startswith("SAME"):
         for a in range(rank):
             wide[a + rank] += _ceil_extra(size[a], pads[a], pads[a + rank], kernel[a], dilation[a], stride[a])
+    places = [(size[a] + pads[a] + wide[a + rank]) // stride[a] + 1.0 for a in range(rank)]
+    ctx.limit(float(np.prod([float(k) for k in kernel]) * np.prod(places)))
     ones = np.ones((1, 1, *kernel))
     one = Convolution(ones, tuple(size), stride, dilation, tuple(wide), 1)
     matrix = one.to_sparse()

@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lipcert import budget
 from lipcert.errors import UnsupportedModel
 from lipcert.graph.nodes import Affine, Graph, GraphBuilder, Input, moved
 from lipcert.graph.recognition import recognise
 from lipcert.importer.composition import composed
 from lipcert.importer.elementwise import Elementwise, Site, Unproven
 from lipcert.importer.exact import Rounded, same_product
-from lipcert.importer.lanes import Lanes, Term, shortened
+from lipcert.importer.lanes import Lanes, Sizes, Term, alike, shortened
 from lipcert.importer.ranged import KINDS, ranged
 
 _CONTINUOUS = (
@@ -41,6 +42,7 @@ def settle(engine: Elementwise, graph: Graph) -> Graph:
     place: dict[int, int] = {}
     open_: set[int] = set()
     for position, node in list(graph.walk()):
+        budget.check()
         if isinstance(node, Input):
             place[position] = position
             continue
@@ -80,6 +82,20 @@ class _Jump:
         return f"{self.level:.1e} plus {per}" if self.level else per
 
 
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Gates on one surface: the first of them, t, the sum of their d, and the sizes of what d is a difference of."""
+
+    term: Term
+    t: Lanes
+    d: Lanes
+    sides: Sizes
+
+    def with_(self, d: Lanes, sides: Sizes) -> _Group:
+        """Another gate on the same surface."""
+        return replace(self, d=self.d + d, sides=self.sides.larger(sides))
+
+
 class _Switches:
     """Closes switches in an engine's builder.
 
@@ -103,25 +119,26 @@ class _Switches:
         if not gates:
             return None
         others = replace(lanes, terms=tuple(t for t in lanes.terms if not engine.unproven_at(t.node, "gate")))
-        groups: list[tuple[Term, Lanes, Lanes]] = []
+        groups: list[_Group] = []
         for term in gates:
             gate = engine.unproven_at(term.node, "gate")
             assert gate is not None
             resolve = engine.resolver(gate.dtype)
             t = resolve(gate.parents[1]).taken(term.index)
             d = resolve(gate.parents[0]).taken(term.index).scaled(term.scale)
-            for k, (first, known, total) in enumerate(groups):
-                if known.same(t, 1.0):
-                    groups[k] = (first, known, total + d)
+            sides = resolve.summands(gate.parents[0]).taken(term.index) * term.scale.largest
+            for k, known in enumerate(groups):
+                if known.t.same(t, 1.0):
+                    groups[k] = known.with_(d, sides)
                     break
-                if known.same(t, -1.0):
+                if known.t.same(t, -1.0):
                     # [−t > 0]·d = d − [t > 0]·d
                     others = others + d
-                    groups[k] = (first, known, total + d.scaled(Rounded.of(-1.0, d.size)))
+                    groups[k] = known.with_(d.scaled(Rounded.of(-1.0, d.size)), sides)
                     break
             else:
-                groups.append((term, t, d))
-        pieces = [self._gate(*group) for group in groups]
+                groups.append(_Group(term, t, d, sides))
+        pieces = [self._gate(group) for group in groups]
         return self._together(others, [p for p in pieces if p is not None]) if None not in pieces else None
 
     def _together(self, others: Lanes, pieces: list[int]) -> int | None:
@@ -135,12 +152,14 @@ class _Switches:
             total = self.engine.added(total, piece)
         return total if others.terms else self.engine.scaled(total, 1.0, others.shift.mid)
 
-    def _gate(self, term: Term, t: Lanes, d: Lanes) -> int | None:
+    def _gate(self, group: _Group) -> int | None:
         """[t > 0]·d as a node, for the gate in `term`; −1 where it vanishes, None where it jumps."""
+        term, t, d = group.term, group.t, group.d
         gate = self.engine.unproven_at(term.node, "gate")
         assert gate is not None
         site = Site(gate.name, None, gate.dtype)
-        u, jump, explained = self._compared(t, d)
+        sides = group.sides * self.engine.resolver(gate.dtype).unit
+        u, jump, explained = self._compared(t, d, sides=sides)
         if explained:
             if jump is not None:
                 self._listed(jump, site)
@@ -167,22 +186,38 @@ class _Switches:
             f"{site.dtype}) and are taken to agree"
         )
 
-    def _compared(self, t: Lanes, d: Lanes, *, level: bool = True) -> tuple[Rounded, _Jump | None, bool]:
+    def _compared(
+        self, t: Lanes, d: Lanes, *, level: bool = True, sides: Sizes | None = None
+    ) -> tuple[Rounded, _Jump | None, bool]:
         """u with d ≈ u·t; how far they are apart where t = 0, None for not at all; whether rounding explains it.
 
-        Without `level` the biases do not count.
+        Without `level` the biases do not count. Rounding explains no more than a few units in the last place of the numbers
+        that meet on the surface, which are `sides`, however many constants they are made of.
         """
+        if sides is None:
+            sides = Sizes(np.zeros(t.size), np.zeros(t.size))
+        if t.size > 1 and alike(t, d):
+            first = np.zeros(1, dtype=np.int64)
+            # the smallest of each, so that it explains no more than any
+            sides = Sizes(sides.slope.min(keepdims=True), sides.level.min(keepdims=True))
+            u, jump, explained = self._compared(t.taken(first), d.taken(first), level=level, sides=sides)
+            return u[np.zeros(t.size, dtype=np.int64)], jump, explained
         T, D = t.entries(self.builder), d.entries(self.builder)
-        keys = np.unique(np.concatenate([T.key, D.key]))
+        keys = np.concatenate([T.key, D.key])
+        # made of sorted runs
+        keys.sort(kind="stable")
+        keys = keys[np.r_[True, keys[1:] != keys[:-1]]]
         keys = keys if level else keys[keys % T.width > 0]
         row, column = np.divmod(keys, T.width)
         (a, a_room), (b, b_room) = T.at(keys), D.at(keys)
         # the coefficient with the largest |t| of each row says what u is
         size = np.where(column > 0, np.abs(a.mid), -1.0)
-        order = np.lexsort((size, row))
-        last = order[np.flatnonzero(np.r_[row[order][1:] != row[order][:-1], True])]
-        if (size[last] <= 0.0).any():
+        starts = np.flatnonzero(np.r_[True, row[1:] != row[:-1]])
+        largest = np.maximum.reduceat(size, starts)
+        if (largest <= 0.0).any():
             return Rounded.of(0.0, t.size), None, False
+        hits = np.flatnonzero(size == largest[row])
+        last = hits[np.r_[True, row[hits][1:] != row[hits][:-1]]]
         lead = last[row]
         u = b[last] / a[last]
         exact = (a.rad == 0.0) & (b.rad == 0.0) & (a.rad[lead] == 0.0) & (b.rad[lead] == 0.0)
@@ -195,7 +230,9 @@ class _Switches:
             return u, None, True
         slopes = np.bincount(row, np.where(column > 0, apart, 0.0))
         jump = _Jump(float(apart[column == 0].max(initial=0.0)), float(slopes.max()))
-        explained = bool((apart <= b_room + u.largest[row] * a_room).all())
+        most = u.largest[row]
+        meeting = np.where(column > 0, sides.slope[row], np.maximum(sides.level[row], sides.unit * most * a.largest))
+        explained = bool((apart <= np.minimum(b_room + most * a_room, meeting)).all())
         return Rounded.of(u.mid) if explained else u, jump, explained
 
     def _unique(self, t: Lanes) -> tuple[int, np.ndarray]:
@@ -224,7 +261,8 @@ class _Switches:
             at = z.shift.mid - t.shift.mid / scale.mid
             jumps = soft.scale.largest / beta.mid * np.log1p(np.exp(-beta.mid * at)) + rest.largest * np.abs(at)
             jump = float(jumps.max())
-            if not (jumps <= t.shift_room).all():
+            room = np.minimum(t.shift_room, self.engine.resolver(site.dtype).unit * np.abs(scale.mid * at))
+            if not (jumps <= room).all():
                 self.amounts.append(_Jump(jump, 0.0))
                 continue
             self.engine.idealise(
@@ -253,6 +291,9 @@ class _Switches:
             return None
         height, level = jumping.scale + slope * lambd, d.shift - slope * z.shift
         room = jumping.room + d.shift_room + slope.largest * (t.shift_room / bend.scale.low + z.shift_room)
+        sizes = (jumping.scale, slope * lambd, d.shift, slope * z.shift)
+        unit = self.engine.resolver(site.dtype).unit
+        room = np.minimum(room, unit * np.max([size.largest for size in sizes], axis=0))
         apart = height.largest + level.largest
         jump = _Jump(float(apart.max()), 0.0)
         if not (apart <= room).all():

@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 
 from lipcert.importer.elementwise import Elementwise
-from lipcert.importer.limits import Limits
 
 if TYPE_CHECKING:
     from lipcert.graph.nodes import Graph, GraphBuilder
@@ -102,12 +101,12 @@ class State:
         Version of the default domain.
     calls
         What interprets the nodes of other domains.
-    limits
-        How long the walk may take.
+    steps
+        How many nodes were walked, those of unrolled loops each time.
     equations
         The implicit layers, for the comparison with ONNX Runtime.
     folded
-        Bytes of each constant that was computed.
+        Bytes of all constants that were computed, the only item.
     idealisations
         Where the graph differs from the file.
     engine
@@ -120,9 +119,9 @@ class State:
     file: str
     opset: int
     calls: Mapping[str, Call] = field(default_factory=dict)
-    limits: Limits = field(default_factory=Limits)
+    steps: int = 0
     equations: list[Equation] = field(default_factory=list)
-    folded: list[float] = field(default_factory=list)
+    folded: list[float] = field(default_factory=lambda: [0.0])
     idealisations: list[str] = field(default_factory=list)
     engine: Elementwise = field(init=False)
     nodes: dict[int, tuple[Deferred, int | np.ndarray]] = field(default_factory=dict)

@@ -14,13 +14,30 @@ import onnx
 from onnx import AttributeProto
 from onnx.reference import ReferenceEvaluator
 
+from lipcert import budget
 from lipcert.errors import InvalidModel, LipcertError, UnsupportedModel
 from lipcert.importer.dialects import handler_of
 from lipcert.importer.reader import to_array
-from lipcert.importer.registry import FLOATING, FOLDS, Context, Deferred, State, Tensor, Value, describe_node
+from lipcert.importer.registry import (
+    FLOATING,
+    FOLDS,
+    Context,
+    Deferred,
+    State,
+    Tensor,
+    Value,
+    describe_node,
+    folds,
+)
+from lipcert.importer.sizes import Operands, result_size
 
 FOLD_BYTES = 2**30
 """The most that folding may compute in one model."""
+
+MOST_STEPS = 2**17
+"""The most operations that are walked, loops unrolled."""
+# what an operation on constants counts, for the evaluator is slow
+_FOLDED_STEPS = 8
 
 _NEWEST_ML = 5
 _SHAPE_ONLY = ("Shape", "Size")
@@ -84,7 +101,15 @@ def contradictions(where: str) -> Iterator[None]:
 
 def step(node: onnx.NodeProto, state: State, values: Mapping[str, Value]) -> Sequence[Value]:
     """The results of one node."""
+    budget.check()
     where = describe_node(node, state.file)
+    state.steps += 1
+    if state.steps > MOST_STEPS:
+        raise UnsupportedModel(
+            f"it takes more than {MOST_STEPS} operations when its loops are unrolled",
+            where=where,
+            advice="make the sequence or the loop shorter",
+        )
     missing = next((name for name in node.input if name and name not in values), None)
     if missing is not None:
         raise InvalidModel(f"the value {missing!r} is used but never produced", where=where)
@@ -149,6 +174,7 @@ def fold(node: onnx.NodeProto, operands: Sequence[Value | None], state: State) -
     check_budget(node, operands, state, where)
     if node.op_type in FOLDS:
         return FOLDS[node.op_type](node, operands, state)
+    state.steps += _FOLDED_STEPS
     given = {name: value for name, value in zip(node.input, operands, strict=True) if name}
     single = onnx.helper.make_graph(
         [node],
@@ -171,26 +197,33 @@ def fold(node: onnx.NodeProto, operands: Sequence[Value | None], state: State) -
     return [np.asarray(next(iterator)) if name else np.zeros(0) for name in node.output]
 
 
+@folds("Identity")
+def _identity(node: onnx.NodeProto, operands: Sequence[Value | None], state: State) -> list[np.ndarray]:
+    return [np.asarray(operands[0])]
+
+
+@folds("Constant")
+def _constant(node: onnx.NodeProto, operands: Sequence[Value | None], state: State) -> list[np.ndarray]:
+    where = describe_node(node, state.file)
+    kinds: dict[str, type[np.generic]] = {"value_float": np.float32, "value_int": np.int64}
+    for key, value in attributes(node, where).items():
+        if key == "value":
+            return [np.asarray(value)]
+        kind = kinds.get(key.removesuffix("s"))
+        if kind is not None:
+            return [np.asarray(value, dtype=kind)]
+    raise UnsupportedModel("a constant that is no number or a sparse one", where=where, advice="store it as a tensor")
+
+
 def check_budget(node: onnx.NodeProto, operands: Sequence[Value | None], state: State, where: str) -> None:
     """Refuse to expand a small file into a huge constant."""
-    arrays: list[np.ndarray] = [value for value in operands if isinstance(value, np.ndarray)]
-    size: float = sum(a.nbytes for a in arrays)
-    if node.op_type in ("ConstantOfShape", "Expand", "CenterCropPad") and arrays:
-        shape = np.asarray(arrays[-1], dtype=np.float64).ravel()
-        size += 8.0 * float(np.prod(np.maximum(shape, 1.0)))
-    elif node.op_type == "Tile" and len(arrays) == 2:
-        size *= float(np.prod(np.maximum(np.asarray(arrays[1], dtype=np.float64), 1.0)))
-    elif node.op_type == "Range" and len(arrays) == 3:
-        start, stop, stride = (float(a.ravel()[0]) for a in arrays)
-        size += 8.0 * abs((stop - start) / stride) if stride else np.inf
-    elif node.op_type in ("MatMul", "Gemm") and len(arrays) >= 2:
-        size += 8.0 * arrays[0].size * arrays[1].size / max(1, min(arrays[0].shape[-1:] or (1,)))
-    elif node.op_type in ("Pad", "Resize", "Upsample", "OneHot", "Conv", "ConvTranspose", "EyeLike"):
-        size *= 64.0
-    state.folded.append(size)
-    if not sum(state.folded) <= FOLD_BYTES:
+    arrays = [value if isinstance(value, np.ndarray) else None for value in operands]
+    size = 8.0 * result_size(node, Operands(arrays, attributes(node, where)))
+    size += sum(array.nbytes for array in arrays if array is not None)
+    state.folded[0] += size
+    if not state.folded[0] <= FOLD_BYTES:
         raise UnsupportedModel(
-            f"constants of {sum(state.folded) / 2**20:.0f} MiB would be computed",
+            f"constants of {state.folded[0] / 2**20:.0f} MiB would be computed",
             where=where,
             advice="store it as an initializer",
         )
