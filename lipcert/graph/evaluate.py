@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -176,8 +176,8 @@ class Tape:
         return cell.vjp(solved)[1:]
 
 
-def record(graph: Graph, inputs: Sequence[Array]) -> Tape:
-    """The tape of a forward pass; each input is (size, samples)."""
+def record(graph: Graph, inputs: Sequence[Array], disturbed: Callable[[Array], Array] | None = None) -> Tape:
+    """The tape of a forward pass; each input is (size, samples), and every value passes through `disturbed`."""
     values: list[Array | None] = [None] * len(graph.nodes)
     inner: dict[int, Tape] = {}
     given = dict(zip(graph.inputs, inputs, strict=True))
@@ -202,6 +202,8 @@ def record(graph: Graph, inputs: Sequence[Array]) -> Tape:
             case FixedPoint():
                 inner[position] = solve(node, [value(p) for p in node.parents])
                 values[position] = inner[position].output
+        if disturbed is not None:
+            values[position] = disturbed(value(position))
     return Tape(graph, values, inner)
 
 

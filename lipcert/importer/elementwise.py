@@ -94,6 +94,11 @@ class Elementwise:
         self.finest = finest
         self._resolvers: dict[str, Resolver] = {}
 
+    @property
+    def cancelled(self) -> float:
+        """The most that coefficients have shrunk by adding them up, so that the file's arithmetic loses as much."""
+        return max((resolver.cancelled for resolver in self._resolvers.values()), default=1.0)
+
     def stored(self, dtype: str) -> None:
         """A constant of this type acts on signals."""
         self.finest = finer(self.finest, dtype)

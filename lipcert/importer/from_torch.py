@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 
 from lipcert.errors import InvalidModel, InvalidRequest, LipcertError, MissingExtra, UnsupportedModel
-from lipcert.importer.check import agree
+from lipcert.importer.check import Rounding, agree
 from lipcert.importer.load import load
 
 if TYPE_CHECKING:
@@ -279,4 +279,4 @@ def _compare(module: Module, x: TorchTensor, graph: Graph, name: str) -> None:
         columns.append(point.double().cpu().numpy().ravel())
         outputs.append(result.double().cpu().numpy().ravel())
     unit = float(torch.finfo(x.dtype).eps) / 2
-    agree(name, "PyTorch", graph, np.stack(columns, axis=1), np.stack(outputs, axis=1), unit)
+    agree(name, "PyTorch", graph, np.stack(columns, axis=1), np.stack(outputs, axis=1), Rounding(unit))

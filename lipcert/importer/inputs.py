@@ -68,6 +68,8 @@ class Signal:
         The value that it is held at or, of a range, one of them; None where it moves.
     on
         The range that it is held on, or None.
+    batch
+        Whether its first axis is free and was taken as a batch of one.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Signal:
     codes: tuple[int, int] | None = None
     at: np.ndarray | None = None
     on: Interval | None = None
+    batch: bool = False
 
     @property
     def size(self) -> int:
@@ -131,6 +134,15 @@ class Inputs:
     def column(self, given: Mapping[str, np.ndarray]) -> Array:
         """The input of the network that such values stand for."""
         return np.concatenate([np.asarray(given[signal.name], np.float64).ravel() for signal in self.moving])
+
+    def values(self, x: Array) -> dict[str, np.ndarray]:
+        """The values by name for the input of the network: what `column` takes apart."""
+        ends = np.cumsum([0, *(signal.size for signal in self.moving)])
+        parts = {
+            signal.name: x[start:end].reshape(signal.shape)
+            for signal, start, end in zip(self.moving, ends[:-1], ends[1:], strict=True)
+        }
+        return {signal.name: parts[signal.name] if signal.at is None else signal.at for signal in self.signals}
 
     def notes(self) -> tuple[str, ...]:
         """What there is to say of them."""
@@ -249,7 +261,9 @@ def _dtype(info: onnx.ValueInfoProto) -> np.dtype[Any]:
 def _moving(graph: onnx.GraphProto, info: onnx.ValueInfoProto, file: str, dims: Mapping[str, int]) -> Signal:
     kind = info.type.tensor_type.elem_type
     if not info.type.HasField("tensor_type") or kind in _FLOATS:
-        return Signal(info.name, _shape(info, file, dims), _dtype(info))
+        free = _free(info)
+        batch = 0 in free and not {"0", free[0]} & dims.keys()
+        return Signal(info.name, _shape(info, file, dims), _dtype(info), batch=batch)
     if kind in _CODES and _is_cast(graph, info.name):
         return Signal(info.name, _shape(info, file, dims), _dtype(info), codes=_CODES[kind])
     name = TensorProto.DataType.Name(kind).lower()

@@ -42,6 +42,17 @@ def finer(a: str, b: str) -> str:
     return min((name for name in (a, b) if name in EPSILON), key=lambda name: EPSILON[name], default="float32")
 
 
+def coarser(a: str, b: str) -> str:
+    """The coarser of two types; what is no floating-point type does not count.
+
+    Examples
+    --------
+    >>> coarser("bfloat16", "float32"), coarser("float64", "int64")
+    ('bfloat16', 'float64')
+    """
+    return max((name for name in (a, b) if name in EPSILON), key=lambda name: EPSILON[name], default="float32")
+
+
 @dataclass(frozen=True, eq=False)
 class Term:
     """scale · x[index] for the value x of a node.
@@ -206,6 +217,11 @@ class Resolver:
         The type in which constants count as stored; those that it does not hold count in the next finer one.
     bits
         How well every coefficient has to be known.
+
+    Attributes
+    ----------
+    cancelled
+        The most that coefficients have shrunk by adding them up.
     """
 
     def __init__(self, builder: GraphBuilder, dtype: str = "float32", bits: int = _BITS) -> None:
@@ -213,6 +229,7 @@ class Resolver:
         self.bits = bits
         self._types = tuple(EPSILON)[tuple(EPSILON).index(dtype) :]
         self._known: dict[int, Lanes] = {}
+        self.cancelled = 1.0
 
     def __call__(self, position: int, stop: frozenset[int] = frozenset()) -> Lanes:
         """A node through all affine nodes that act number by number, data movement included, up to the nodes `stop`."""
@@ -275,6 +292,8 @@ class Resolver:
             shift, room = shift + taken.shift, room + taken.shift_room
             terms += taken.terms
         lanes = Lanes(_merged(terms), shift, room)
+        if len(lanes.terms) < len(terms):
+            self.cancelled = max(self.cancelled, _cancelled(terms, lanes.terms))
         return lanes if lanes.close(self.bits) and len(lanes.terms) <= _MOST_TERMS else _base(position, node.size)
 
     def _room(self, values: Array) -> Array:
@@ -285,6 +304,16 @@ class Resolver:
         for name in reversed(self._types[:-1]):
             epsilon = np.where(_held(values, name), EPSILON[name], epsilon)
         return 2.0 * epsilon * np.abs(values)
+
+
+def _cancelled(terms: Sequence[Term], left: Sequence[Term]) -> float:
+    """The most that coefficients have shrunk by adding them up: what floating-point numbers lose there."""
+    if not left:
+        return 1.0
+    before = np.max([np.abs(t.scale.mid) for t in terms], axis=0)
+    after = np.max([np.abs(t.scale.mid) for t in left], axis=0)
+    with np.errstate(all="ignore"):
+        return float(np.where(after > 0.0, before / after, 1.0).max(initial=1.0))
 
 
 def _times(lanes: Lanes, values: Rounded, room: Array) -> Lanes:

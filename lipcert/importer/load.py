@@ -13,13 +13,14 @@ from numpy.typing import ArrayLike
 
 from lipcert.errors import InvalidModel, InvalidRequest, UnsupportedModel
 from lipcert.graph.nodes import Graph, GraphBuilder
-from lipcert.importer.check import compare
+from lipcert.importer.check import Imported, compare
 from lipcert.importer.expressions import constant, materialise, settle
 from lipcert.importer.fixed_point import calls
-from lipcert.importer.inputs import Choice, Inputs, declared
+from lipcert.importer.inputs import Choice, declared
+from lipcert.importer.lanes import EPSILON
 from lipcert.importer.normalise import begin, cut, normalise
 from lipcert.importer.reader import read
-from lipcert.importer.values import Deferred, Equation, State, Value
+from lipcert.importer.values import Deferred, State, Value
 from lipcert.importer.walk import contradictions, run
 from lipcert.regions import Box
 
@@ -46,7 +47,7 @@ def load(
         Name of the output, where the model has several, or of any value inside: what it does not need is left out before
         anything of it is looked at.
     check
-        Whether to compare the result with ONNX Runtime on random inputs.
+        Whether to compare the result with ONNX Runtime, at random inputs and on both sides of every switch.
     dims
         Sizes of the inputs' free axes other than the batch, by name or, as text, by number.
     strict
@@ -75,7 +76,8 @@ def load(
     chosen = _output(model, name, output)
     choice = Choice((inputs,) if isinstance(inputs, str) else tuple(inputs), hold or {}, dims or {})
     with contradictions(name):
-        graph, equations, given = _imported(model, name, chosen, choice)
+        read_ = _imported(model, name, chosen, choice)
+        graph = read_.graph
         if strict and graph.idealisations:
             raise UnsupportedModel(
                 f"the bound would not be for the file itself: {'; '.join(graph.idealisations)}",
@@ -83,17 +85,17 @@ def load(
                 advice="leave out strict, or change the model",
             )
         if check:
-            note = compare(path, graph, equations, chosen, given, choice.moving)
+            note = compare(path, read_, chosen, choice.moving)
             graph = replace(graph, notes=(*graph.notes, note)) if note else graph
     return graph
 
 
 def from_model(model: onnx.ModelProto, name: str, *, output: str | None = None) -> Graph:
     """The graph of a model in memory, which is used up; nothing is compared."""
-    return _imported(model, name, _output(model, name, output), Choice())[0]
+    return _imported(model, name, _output(model, name, output), Choice()).graph
 
 
-def _imported(model: onnx.ModelProto, name: str, chosen: str, choice: Choice) -> tuple[Graph, list[Equation], Inputs]:
+def _imported(model: onnx.ModelProto, name: str, chosen: str, choice: Choice) -> Imported:
     begin(model, choice.moving, name)
     cut(model, chosen)
     model, opset, functions = normalise(model, name)
@@ -101,6 +103,8 @@ def _imported(model: onnx.ModelProto, name: str, chosen: str, choice: Choice) ->
     state = State(builder, name, opset, calls(functions))
     inputs = declared(model.graph, name, choice)
     values: dict[str, Value] = inputs.place(builder)
+    for signal in inputs.moving:
+        state.carries(signal.dtype.name)
     for text in inputs.idealisations():
         state.idealise(text)
     run(model.graph, state, values)
@@ -115,7 +119,10 @@ def _imported(model: onnx.ModelProto, name: str, chosen: str, choice: Choice) ->
             f"its output {chosen!r} holds no numbers", where=name, advice="choose another output, or export it again"
         )
     graph = settle(builder.finish(last.position, state.idealisations, name), state)
-    return replace(graph, notes=(*graph.notes, *inputs.notes())), state.equations, inputs
+    graph = replace(graph, notes=(*graph.notes, *inputs.notes()))
+    # half a unit in the last place
+    unit = max(0.5 * EPSILON[state.coarsest], 2.0**-24)
+    return Imported(graph, state.equations, inputs, unit, state.engine.cancelled)
 
 
 def _output(model: onnx.ModelProto, name: str, wanted: str | None) -> str:

@@ -67,9 +67,12 @@ class Runtime:
 
 
 def runtimes(
-    path: str | Path, output: str, names: set[str], start: Sequence[str] = ()
+    path: str | Path, output: str, names: set[str], unit: float, start: Sequence[str] = ()
 ) -> Iterator[Callable[[], Runtime]]:
-    """What can run the part of the file that `output` needs and give the named values; the next where one cannot."""
+    """What can run the part of the file that `output` needs and give the named values; the next where one cannot.
+
+    `unit` is the unit roundoff of its signals.
+    """
     model = read(path)
     given = {o.name for o in model.graph.output}
     begin(model, start, str(path))
@@ -78,7 +81,6 @@ def runtimes(
     inputs = {i.name for i in model.graph.input}
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(names - {output} - inputs))
     kinds = _kinds(model)
-    unit = _unit(kinds)
     yield partial(_onnx_runtime, path, str(path) if same else _bytes(model, path), names, unit)
     if not kinds.isdisjoint(_WIDE):
         single = _in_single(model)
@@ -254,10 +256,3 @@ def _kinds(model: onnx.ModelProto) -> set[int]:
     kinds = {i.type.tensor_type.elem_type for i in model.graph.input} | {t.data_type for t in model.graph.initializer}
     kinds |= {a.t.data_type for n in model.graph.node for a in n.attribute if a.HasField("t")}
     return kinds | {a.i for n in model.graph.node if n.op_type == "Cast" for a in n.attribute if a.name == "to"}
-
-
-def _unit(kinds: set[int]) -> float:
-    """The unit roundoff of the coarsest floating-point type in the file."""
-    if TensorProto.BFLOAT16 in kinds:
-        return 2.0**-8
-    return 2.0**-11 if TensorProto.FLOAT16 in kinds else 2.0**-24

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 
 from lipcert.importer.elementwise import Elementwise
+from lipcert.importer.lanes import coarser
 
 if TYPE_CHECKING:
     from lipcert.graph.nodes import Graph, GraphBuilder
@@ -101,6 +102,8 @@ class State:
         Version of the default domain.
     calls
         What interprets the nodes of other domains.
+    coarsest
+        The coarsest type that a signal has.
     steps
         How many nodes were walked, those of unrolled loops each time.
     equations
@@ -119,6 +122,7 @@ class State:
     file: str
     opset: int
     calls: Mapping[str, Call] = field(default_factory=dict)
+    coarsest: str = "float32"
     steps: int = 0
     equations: list[Equation] = field(default_factory=list)
     folded: list[float] = field(default_factory=lambda: [0.0])
@@ -128,6 +132,10 @@ class State:
 
     def __post_init__(self) -> None:
         self.engine = Elementwise(self.builder, self.idealise)
+
+    def carries(self, dtype: str) -> None:
+        """A signal has this type."""
+        self.coarsest = coarser(self.coarsest, dtype)
 
     def idealise(self, text: str) -> None:
         """Note, once, where the graph differs from the file, whose name does not matter."""

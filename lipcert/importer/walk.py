@@ -83,7 +83,9 @@ def run(graph: onnx.GraphProto, state: State, values: dict[str, Value]) -> None:
         results = step(node, state, values)
         for name, result in zip(node.output, results, strict=False):
             if name:
-                values[name] = result  # noqa: PERF403
+                values[name] = result
+            if not isinstance(result, np.ndarray):
+                state.carries(result.dtype.name)
 
 
 @contextmanager

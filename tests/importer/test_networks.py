@@ -47,7 +47,6 @@ REFUSED = {
     r"g_act_sign": "jumps",
     r"h_lppool2|[il]_deel_.*L2|i_deel_.*conv_vanilla": "jumps|no proven treatment",
     r"h_lstmcell": "2 outputs",
-    r"h_(grucell|rnncell)": "2 inputs",
     r"j_deq_torch_while_loop": "goes on depends on the network's input|trip count",
     r"j_deq_torch_symbolic__": "the equation of the implicit layer is missing",
 }

@@ -49,8 +49,9 @@ def test_a_wrong_graph_is_noticed_in_float32(write: Build, monkeypatch: pytest.M
     path = write([helper.make_node("Elu", ["x"], ["y"])], {}, [1, 2], kind=TensorProto.DOUBLE)
     wrong = load(write([helper.make_node("Relu", ["x"], ["y"])], {}, [1, 2]))
     write([helper.make_node("Elu", ["x"], ["y"])], {}, [1, 2], kind=TensorProto.DOUBLE)
+    inputs = Inputs((Signal("x", (1, 2), np.dtype(np.float64)),))
     with pytest.raises(InvalidModel, match="differs"):
-        check.compare(path, wrong, [], "y", Inputs((Signal("x", (1, 2), np.dtype(np.float64)),)))
+        check.compare(path, check.Imported(wrong, [], inputs), "y")
 
 
 def test_a_file_that_nothing_runs(write: Build, monkeypatch: pytest.MonkeyPatch) -> None:
