@@ -97,7 +97,10 @@ def test_exports(shared_data: Path) -> None:
     used = set()
     for path in files:
         pattern = next((p for p in REFUSED if re.match(p, path.name)), None)
-        if pattern is None:
+        if re.match(r"h_(grucell|rnncell)", path.name):
+            # of two inputs, which the import itself compares
+            load(path)
+        elif pattern is None:
             compare(path, load(path, check=False))
         else:
             with pytest.raises(UnsupportedModel, match=REFUSED[pattern]):
