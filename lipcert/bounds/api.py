@@ -103,8 +103,9 @@ def bound(
         Whether to branch and bound, for so many seconds or, for True, until upper / lower − 1 is at most `gap`. Ctrl-C
         gives the best tree by then.
     branch_on
-        What is cut: 'neurons' (the sides of kinks: exact, for piecewise linear networks), 'channels' (signs of channels: a
-        relaxation), or 'auto', the first of these that suits the network.
+        What is cut: 'neurons' (the sides of kinks: exact, for piecewise linear networks), 'inputs' (parts of a bounded
+        region, for few inputs), 'channels' (signs of channels: a relaxation), or 'auto', the first of these that suits the
+        network.
 
     Returns
     -------

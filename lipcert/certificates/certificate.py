@@ -324,7 +324,9 @@ class _Reader:
         cuts = tuple(self.cut(cut, place) for cut in entry["cuts"])
         scalings = tuple(self.scaling(part, f"{place}: scaling {k}") for k, part in enumerate(entry["scalings"]))
         at, opened = entry["at"], entry["open"]
-        if not all(type(count) is int and 0 <= count <= len(cuts) for count in at) or len(at) != len(scalings):
+        if not all(type(count) is int and 0 <= count <= len(cuts) for count in at) or (
+            scalings and len(at) != len(scalings)
+        ):
             raise self.fail(f"{place}: a scaling does not say how many of the cuts it needs")
         if opened and len(opened) != len(scalings):
             raise self.fail(f"{place}: it has {len(opened)} lists of open neurons for {len(scalings)} scalings")

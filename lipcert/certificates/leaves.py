@@ -52,7 +52,8 @@ class Leaf:
     scalings
         One a case of the claim, or none where nothing is in the leaf, or where the entries of the Jacobian prove it.
     at
-        Of each scaling how many of the cuts it needs: a bound above a leaf is one of the leaf.
+        Of each scaling how many of the cuts it needs: a bound above a leaf is one of the leaf. Of a part of the inputs that
+        of its one bound.
     open
         Of each scaling the neurons with more than one slope, for cuts at neurons.
     weights
@@ -90,7 +91,12 @@ def kind_of(leaves: Sequence[Leaf]) -> Kind | None:
     lengths = {len(cut) for leaf in leaves for cut in leaf.cuts}
     if len(lengths) > 1:
         return None
-    return Kind(lengths.pop()) if lengths else Kind.CHANNELS
+    if lengths:
+        return Kind(lengths.pop())
+    # a root alone
+    if any(leaf.open for leaf in leaves):
+        return Kind.NEURONS
+    return Kind.CHANNELS if any(leaf.scalings for leaf in leaves) else Kind.INPUTS
 
 
 def uncovered(leaves: Sequence[Cuts], refused: Callable[[Place], str | None]) -> str | None:

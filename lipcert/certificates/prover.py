@@ -128,7 +128,7 @@ class Prover:
             If more inputs can move, or the network is not piecewise linear.
         """
         found = along_line(self.graph, self.claim, self.form)
-        bare = Certificate.bare(self.graph, self.claim, self.form, _claimed(found.value))
+        bare = Certificate.bare(self.graph, self.claim, self.form, claimed(found.value))
         return replace(bare, evidence=BREAKPOINTS), found.point
 
     def by_jacobian(self) -> Certificate:
@@ -140,7 +140,7 @@ class Prover:
             If there is an implicit layer.
         """
         value = jacobian_bound(self.graph, self.claim, self.form)
-        return replace(Certificate.bare(self.graph, self.claim, self.form, _claimed(value)), evidence=JACOBIAN)
+        return replace(Certificate.bare(self.graph, self.claim, self.form, claimed(value)), evidence=JACOBIAN)
 
     def _failure(self) -> NotCertified:
         if any(isinstance(node, FixedPoint) for node in nodes(self.posed.graph)):
@@ -152,7 +152,7 @@ class Prover:
         )
 
 
-def _claimed(value: float) -> float:
+def claimed(value: float) -> float:
     """A little more: who checks finds other last digits."""
     return float(np.nextafter(max(value, LEAST) * (1.0 + _ROOM), np.inf))
 

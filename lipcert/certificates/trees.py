@@ -8,19 +8,22 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from lipcert.certificates.leaves import Kind, signs_of
+from lipcert.certificates.certificate import JACOBIAN, PROGRAMS, Certificate
+from lipcert.certificates.claims import LEAST
+from lipcert.certificates.leaves import Kind, kind_of, signs_of
 from lipcert.certificates.proof import Proofs
 from lipcert.constraints.interconnection import signed_channels
-from lipcert.errors import DoesNotApply, NotCertified
+from lipcert.errors import DoesNotApply, InvalidRequest, NotCertified
 from lipcert.graph.nodes import Activation
 from lipcert.graph.prepare import posed as prepared
 from lipcert.ranges.cells import Cell, NeuronCut, breaks, part, whole, with_open
-from lipcert.ranges.localise import moduli, with_ranges
+from lipcert.ranges.jacobian import jacobian
+from lipcert.ranges.localise import moduli, posed, with_ranges
 from lipcert.ranges.rational import is_small, statements
 from lipcert.regions import everywhere
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from lipcert.arrays import Array, BoolArray
     from lipcert.certificates.claims import Scaling
@@ -38,11 +41,8 @@ class Grounds(Protocol):
     def refused(self, place: Place) -> str | None:
         """Why a place cannot be cut, or None where it can."""
 
-    def proofs(self, leaf: Leaf, case: int) -> Proofs | None:
-        """The proofs of one case of a leaf, or None where what the leaf says about its neurons is not proven."""
-
-    def is_empty(self, leaf: Leaf) -> bool:
-        """Whether the leaf is proven to hold nothing."""
+    def unproven(self, leaf: Leaf, value: float) -> str | None:
+        """Why a leaf does not prove the value, or None where it does."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +64,11 @@ class ChannelGrounds:
         cuts = [(int(cut[0]), int(cut[-1])) for cut in leaf.cuts[:count]]
         return Proofs(self.graph, self.claim, signs_of(cuts, self._signed.size) if cuts else None)
 
-    def is_empty(self, leaf: Leaf) -> bool:
-        """Every vector of signs is possible here."""
-        return False
+    def unproven(self, leaf: Leaf, value: float) -> str | None:
+        """Why a leaf does not prove the value, or None where it does."""
+        if leaf.weights is not None:
+            return "its cuts do not contradict: every vector of signs is possible"
+        return _unproven_programs(lambda case: self.proofs(leaf, case), leaf, value)
 
     @cached_property
     def _signed(self) -> BoolArray:
@@ -155,9 +157,12 @@ class NeuronGrounds:
             return None
         return Proofs(with_ranges(self.graph, self.region, found).graph, replace(self.claim, region=None))
 
-    def is_empty(self, leaf: Leaf) -> bool:
-        """Whether the weights of the leaf contradict, or the ranges do."""
-        return leaf.weights is not None and self.contradicts(self.cell(leaf.cuts), leaf.weights)
+    def unproven(self, leaf: Leaf, value: float) -> str | None:
+        """Why a leaf does not prove the value, or None where it does."""
+        if leaf.weights is not None:
+            empty = self.contradicts(self.cell(leaf.cuts), leaf.weights)
+            return None if empty else "its cuts do not contradict"
+        return _unproven_programs(lambda case: self.proofs(leaf, case), leaf, value)
 
     def contradicts(self, cell: Cell, weights: Array) -> bool:
         """Whether these weights show that a cell is empty."""
@@ -170,50 +175,125 @@ class NeuronGrounds:
         return statements(self.graph, cell.ranges, cell.cuts).contradict(weights)
 
 
-def grounds_of(kind: Kind | None, graph: Graph, prepared: Graph, claim: Claim, form: str) -> Grounds:
-    """What the leaves of a kind rest on.
+@dataclass(frozen=True, eq=False)
+class InputGrounds:
+    """Of parts of a bounded region, each with the entries of the Jacobian there.
+
+    Attributes
+    ----------
+    graph
+        The prepared network of the claim.
+    claim
+        The claim.
+    """
+
+    graph: Graph
+    claim: Claim
+
+    @classmethod
+    def of(cls, graph: Graph, claim: Claim, form: str) -> InputGrounds:
+        """Those of a network that is not prepared.
+
+        Raises
+        ------
+        DoesNotApply
+            If the region is unbounded.
+        """
+        if claim.region is None or not claim.region.interval().bounded.all():
+            raise DoesNotApply("parts of the inputs are for a bounded region")
+        return cls(prepared(graph, claim, form), claim)
+
+    def refused(self, place: Place) -> str | None:
+        """Inputs are cut at numbers."""
+        coordinate, at = place
+        good = coordinate == int(coordinate) and 0 <= coordinate < self.graph.input_size and np.isfinite(at)
+        return None if good else f"{place} is no number of an input"
+
+    def part(self, cuts: Cuts) -> Region:
+        """The part of the region on these sides.
+
+        Raises
+        ------
+        InvalidRequest
+            If a cut misses the part that it is for.
+        """
+        region = self.claim.region
+        assert region is not None
+        for cut in cuts:
+            below, above = region.split(int(cut[0]), float(cut[1]))
+            region = above if cut[-1] > 0 else below
+        return region
+
+    def bound(self, part: Region) -> float:
+        """What the entries of the Jacobian prove there.
+
+        Raises
+        ------
+        DoesNotApply
+            If there is an implicit layer.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            return max(jacobian(self.graph, part).norm(self.claim.norm, self.claim.output_norm), LEAST)
+
+    def unproven(self, leaf: Leaf, value: float) -> str | None:
+        """Why a leaf does not prove the value, or None where it does."""
+        if leaf.scalings or leaf.weights is not None:
+            return "it holds scalings or weights that a part of the inputs does not need"
+        try:
+            found = self.bound(self.part(leaf.cuts[: leaf.at[0]] if leaf.at else leaf.cuts))
+        except (DoesNotApply, InvalidRequest) as error:
+            return error.what
+        return None if found <= value else f"the entries of the Jacobian prove {found:.9g}, not {value:.9g}"
+
+
+def grounds_of(c: Certificate, graph: Graph, claim: Claim) -> Grounds:
+    """What the leaves of a certificate rest on.
 
     Parameters
     ----------
-    kind
-        What the cuts are about.
-    graph, prepared
-        The network, and as it is prepared for the claim.
-    claim, form
-        As in `Certificate`.
+    c
+        A certificate with leaves.
+    graph, claim
+        The network, and what is claimed about it.
 
     Raises
     ------
     DoesNotApply
         If there is no tree of this kind for the claim.
     """
-    if kind is Kind.CHANNELS:
-        return ChannelGrounds(prepared, claim)
-    if kind is Kind.NEURONS:
-        return NeuronGrounds.of(graph, claim, form)
-    raise DoesNotApply("its cuts are not of one kind")
+    kind = kind_of(c.leaves)
+    if kind is None:
+        raise DoesNotApply("its cuts are not of one kind")
+    if (kind is Kind.INPUTS) != (c.evidence == JACOBIAN) or c.evidence not in (PROGRAMS, JACOBIAN):
+        raise DoesNotApply(f"its evidence {c.evidence!r} is not that of such cuts")
+    match kind:
+        case Kind.CHANNELS:
+            return ChannelGrounds(posed(graph, claim, c.form, c.hints).graph, claim)
+        case Kind.NEURONS:
+            return NeuronGrounds.of(graph, claim, c.form)
+        case Kind.INPUTS:
+            return InputGrounds.of(graph, claim, c.form)
 
 
 def unproven(grounds: Grounds, leaves: Sequence[tuple[int, Leaf]], value: float) -> str | None:
     """Why some numbered leaf does not prove the value, or None where all of them do."""
     for number, leaf in leaves:
-        if (reason := _unproven_leaf(grounds, leaf, value)) is not None:
+        if (reason := grounds.unproven(leaf, value)) is not None:
             return f"leaf {number}: {reason}"
     return None
 
 
-def _unproven_leaf(grounds: Grounds, leaf: Leaf, value: float) -> str | None:
-    if leaf.weights is not None:
-        return None if grounds.is_empty(leaf) else "its cuts do not contradict"
-    found = grounds.proofs(leaf, 0)
+def _unproven_programs(proofs: Callable[[int], Proofs | None], leaf: Leaf, value: float) -> str | None:
+    """The same of a leaf whose scalings have proofs, case by case."""
+    found = proofs(0)
     count = 1 if found is None else len(found.cases)
     if found is not None and count != len(leaf.scalings):
         return f"it holds {len(leaf.scalings)} scalings where its claim needs {count}"
     for k in range(count):
-        proofs = grounds.proofs(leaf, k)
-        if proofs is None:
+        own = proofs(k)
+        if own is None:
             return f"scaling {k}: what it says about open neurons could not be shown"
-        if (reason := unproven_case(proofs, proofs.cases[k], leaf.scalings[k], value)) is not None:
+        if (reason := unproven_case(own, own.cases[k], leaf.scalings[k], value)) is not None:
             return f"scaling {k} {reason}"
     return None
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from lipcert.certificates.certificate import BREAKPOINTS, HEAD, JACOBIAN, PROGRAMS, Certificate
 from lipcert.certificates.exact import ExactProof
-from lipcert.certificates.leaves import kind_of, uncovered
+from lipcert.certificates.leaves import uncovered
 from lipcert.certificates.proof import Proofs
 from lipcert.certificates.prover import breakpoint_bound, jacobian_bound
 from lipcert.certificates.trees import grounds_of, unproven, unproven_case
@@ -116,6 +116,8 @@ def verify(
         # the labels are read anew, for this network
         outputs = Selection.parse(c.outputs, graph.output_size) if c.outputs else Selection()
         claim = replace(c.claim, outputs=outputs)
+        if c.leaves:
+            return _by_leaves(c, graph, claim, jobs, reject)
         if c.evidence in _ANEW:
             return _anew(c, graph, claim, reject)
         if c.evidence == HEAD:
@@ -124,12 +126,7 @@ def verify(
         prepared = posed(graph, claim, c.form, c.hints).graph
     except InvalidRequest as error:
         raise reject(str(error)) from None
-    if c.leaves:
-        _require_leaves(c, graph, claim, prepared, jobs, reject)
-    else:
-        _require_proven(
-            ExactProof(prepared, c.claim) if exact else Proofs(prepared, c.claim), c.scalings, c.value, reject
-        )
+    _require_proven(ExactProof(prepared, c.claim) if exact else Proofs(prepared, c.claim), c.scalings, c.value, reject)
     return Verdict(c, True, exact)
 
 
@@ -140,8 +137,6 @@ def _before_head(
     found = head(graph, claim)
     if found is None:
         raise reject("the network does not end in an activation with an ℓ∞ constant of its own")
-    if c.leaves:
-        raise reject("it holds leaves, which its evidence does not need")
     inside = replace(
         c,
         claim=Head.inside(claim),
@@ -152,21 +147,20 @@ def _before_head(
     return inside, found.graph
 
 
-def _require_leaves(
+def _by_leaves(
     c: Certificate,
     graph: Graph,
     claim: Claim,
-    prepared: Graph,
     jobs: int | None,
     reject: Callable[[str], CertificateRejected],
-) -> None:
+) -> Verdict:
     """Raise where the leaves do not cover the claim, or one of them is not proven."""
     from joblib import Parallel, delayed, effective_n_jobs
 
     if c.scalings:
         raise reject("it holds leaves and scalings for the whole")
     try:
-        grounds = grounds_of(kind_of(c.leaves), graph, prepared, claim, c.form)
+        grounds = grounds_of(c, graph, claim)
     except DoesNotApply as error:
         raise reject(f"its leaves are not for this claim: {error.what}") from None
     reason = uncovered([leaf.cuts for leaf in c.leaves], grounds.refused)
@@ -183,6 +177,7 @@ def _require_leaves(
     for reason in reasons:
         if reason is not None:
             raise reject(reason)
+    return Verdict(c, True)
 
 
 def _require_proven(

@@ -52,10 +52,10 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--branch-on",
-    type=click.Choice(["auto", "neurons", "channels"]),
+    type=click.Choice(["auto", "neurons", "inputs", "channels"]),
     default="auto",
     show_default=True,
-    help="What --branch cuts: the sides of neurons (exact, piecewise linear networks), or the signs of channels.",
+    help="What --branch cuts: sides of neurons (exact, piecewise linear networks), the inputs, or signs of channels.",
 )
 @click.option(
     "--gap",

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 @click.argument("certificate", type=FILE)
 @model_argument
 @click.option("--exact", is_flag=True, help="Check it in rational arithmetic; for networks of about 200 channels.")
+@click.option("--jobs", type=int, metavar="N", help="Processes for the leaves of a tree; -1 for all cores.")
 @json_option
-def verify(certificate: Path, model: Path, output: str | None, exact: bool, as_json: bool) -> None:
+def verify(certificate: Path, model: Path, output: str | None, exact: bool, jobs: int | None, as_json: bool) -> None:
     """Check that CERTIFICATE proves its bound, or its classes, for MODEL; needs no solver."""
     from lipcert.certificates import verify as check
     from lipcert.certificates.classes import is_of_classes, load, verify_classes
@@ -41,7 +42,7 @@ def verify(certificate: Path, model: Path, output: str | None, exact: bool, as_j
                 else text.classes(found, str(certificate))
             )
             return
-        verdict = check(certificate, graph, exact=exact)
+        verdict = check(certificate, graph, exact=exact, jobs=jobs)
     if as_json:
         click.echo(json.dumps(json.verdict(verdict, str(certificate), str(model)) | used()))
     else:

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lipcert.bounds.branch.channels import Channels
+from lipcert.bounds.branch.inputs import Inputs
 from lipcert.bounds.branch.neurons import Neurons
 from lipcert.bounds.settings import AUTO
 from lipcert.errors import DoesNotApply, InvalidRequest
 from lipcert.graph.nodes import Activation
 from lipcert.ranges import posed
+from lipcert.ranges.jacobian import seconds as jacobian_seconds
+from lipcert.regions import free
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +23,10 @@ if TYPE_CHECKING:
     from lipcert.graph.claim import Claim
     from lipcert.graph.nodes import Graph
 
+MOST_INPUTS = 12
+"""Inputs up to which a region is cut into parts unasked, where the network is not piecewise linear."""
+QUICK = 0.5
+"""Seconds that the entries of the Jacobian may take then."""
 MOST_EVERYWHERE = 64
 """Neurons up to which an unbounded region is cut at neurons unasked: their sides are decided by rational numbers."""
 
@@ -33,8 +40,13 @@ def _channels(graph: Graph, claim: Claim, form: str) -> Strategy:
     return Channels.of(there.graph, claim, there.hints)
 
 
+def _inputs(graph: Graph, claim: Claim, form: str) -> Strategy:
+    return Inputs.of(graph, claim, form)
+
+
 STRATEGIES: dict[str, Callable[[Graph, Claim, str], Strategy]] = {
     "neurons": _neurons,
+    "inputs": _inputs,
     "channels": _channels,
 }
 """By name, in the order in which they are tried."""
@@ -62,7 +74,7 @@ def strategy(name: str, graph: Graph, claim: Claim, form: str) -> Strategy:
         return STRATEGIES[name](graph, claim, form)
     reasons = []
     for key, make in STRATEGIES.items():
-        if key == "neurons" and not _quick(graph, claim):
+        if not _suits(key, graph, claim):
             continue
         try:
             return make(graph, claim, form)
@@ -85,8 +97,19 @@ def require_known(name: str) -> None:
         )
 
 
-def _quick(graph: Graph, claim: Claim) -> bool:
-    """Whether cuts at neurons are worth trying unasked."""
-    if claim.region is not None and np.isfinite(claim.region.interval().magnitude()).all():
-        return True
-    return sum(node.size for _, node in graph.walk() if isinstance(node, Activation)) <= MOST_EVERYWHERE
+def _suits(name: str, graph: Graph, claim: Claim) -> bool:
+    """Whether a strategy is worth trying unasked."""
+    bounded = claim.region is not None and bool(claim.region.interval().bounded.all())
+    match name:
+        case "neurons":
+            neurons = sum(node.size for _, node in graph.walk() if isinstance(node, Activation))
+            return bounded or neurons <= MOST_EVERYWHERE
+        case "inputs":
+            return (
+                bounded
+                and claim.region is not None
+                and int(np.sum(free(claim.region))) <= MOST_INPUTS
+                and jacobian_seconds(graph) <= QUICK
+            )
+        case _:
+            return True

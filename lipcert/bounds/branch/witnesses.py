@@ -30,14 +30,18 @@ def steepest(graph: Graph, claim: Claim, point: Array) -> tuple[Witness | None, 
     """The direction in which the network changes most at a point, and about how much."""
     n = graph.input_size
     with np.errstate(all="ignore"):
-        tape = record(graph, [point[:, None]])
         moving = np.ones(n, dtype=bool) if claim.region is None else np.broadcast_to(free(claim.region), n)
-        J = tape.jvp([np.eye(n)]) if n <= graph.output_size else tape.vjp(np.eye(graph.output_size))[0].T
-        J = np.where(moving, J, 0.0)
+        J = np.where(moving, jacobian_at(graph, point), 0.0)
         if not np.isfinite(J).all() or not J.any():
             return None, 0.0
         gain, d = best_direction(J, claim.norm, claim.output_norm)
     return (Witness(point, d), gain) if np.isfinite(gain) and gain > 0.0 else (None, 0.0)
+
+
+def jacobian_at(graph: Graph, point: Array) -> Array:
+    """The Jacobian at a point, (outputs, inputs), in floating point."""
+    tape, n = record(graph, [point[:, None]]), graph.input_size
+    return tape.jvp([np.eye(n)]) if n <= graph.output_size else tape.vjp(np.eye(graph.output_size))[0].T
 
 
 def best_direction(J: Array, norm: Norm, output_norm: Norm) -> tuple[float, Array]:
