@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from lipcert.bounds.methods import Job, Method, Proposal, propose_product
 from lipcert.bounds.table import METHODS
 from lipcert.constraints.multipliers import tie_groups
 from lipcert.graph import build as nn
+from lipcert.graph.claim import Claim
 from lipcert.graph.nodes import Activation, Graph
 from lipcert.importer.registry import HANDLERS, Context, Tensor
 from lipcert.sdp.outcome import Outcome, SolverOptions, Status
@@ -121,25 +123,39 @@ def test_a_new_solver_that_takes_an_operator(tmp_path: Path, monkeypatch: pytest
         lipcert.bound(NETWORK, norm="inf", solver="grid", method="layer", lower=False)
 
 
-@pytest.mark.parametrize("layer", [nn.relu, lambda: nn.group_sort(3)])
+@pytest.mark.parametrize("region", [None, lipcert.Box(-1.0, 1.0)])
+@pytest.mark.parametrize(("layer", "expands"), [(nn.relu, False), (lambda: nn.group_sort(3), True)])
 def test_a_bound_prepares_once_a_form_and_makes_each_normal_form_once(
-    layer: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+    layer: Callable[[], object], expands: bool, region: lipcert.Box | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forms: Counter[str] = Counter()
-    nodes: list[Activation] = []
-    posed, normal_form = run.posed, Activation.normal_form.func
+    made: list[Activation] = []
+    swept: list[Graph] = []
+    # the package has a function of the name of the module
+    localise = import_module("lipcert.ranges.localise")
+    posed, ranges, normal_form = run.posed, localise.ranges, Activation.normal_form.func
 
-    def counted(graph: Graph, claim: object, form: str, *rest: object) -> object:
+    def counted(graph: Graph, claim: Claim, form: str, *rest: object) -> object:
         forms[form] += 1
         return posed(graph, claim, form, *rest)
 
-    def made(node: Activation) -> object:
-        nodes.append(node)
+    def ranged(graph: Graph, *rest: object) -> object:
+        swept.append(graph)
+        return ranges(graph, *rest)
+
+    def form_of(node: Activation) -> object:
+        made.append(node)
         return normal_form(node)
 
     monkeypatch.setattr(run, "posed", counted)
-    monkeypatch.setattr(Activation.normal_form, "func", made)
-    lipcert.bound(nn.sequential(nn.linear(W1), layer(), nn.linear(W2)), lower=False)
-    assert forms == {"blocks": 1, "comparators": 1}
-    assert nodes
-    assert len(set(map(id, nodes))) == len(nodes)
+    monkeypatch.setattr(localise, "ranges", ranged)
+    # each bound is doubted, so that all that it has is tried
+    monkeypatch.setattr(run, "least", lambda proposal, claim: 0.0)
+    monkeypatch.setattr(Activation.normal_form, "func", form_of)
+    graph = nn.sequential(nn.linear(W1), layer(), nn.linear(W2))
+    lipcert.bound(graph, lower=False, region=region)
+    assert set(forms) == ({"blocks", "comparators"} if expands else {"blocks"})
+    assert set(forms.values()) == {1}
+    assert len(swept) == (0 if region is None else len(forms))
+    assert made
+    assert len(set(map(id, made))) == len(made)

@@ -176,6 +176,8 @@ class Annealing:
             c = adjoint[position]
             if isinstance(node, Affine):
                 parts = [a.adjoint(c) for a in node.maps]
+            elif isinstance(node, FixedPoint):
+                raise AssertionError("no annealing through an implicit layer")
             else:
                 form, slopes = self._moduli[position], kept[position]
                 inner = apply_blocks(form.Pt, c)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lipcert.graph.linear_maps import Convolution
-from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph
+from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, Input
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,16 +49,19 @@ class SweepCost:
         fixed = each = 0.0
         for _, node in graph.walk():
             fixed += _NODE
-            if isinstance(node, Affine):
-                fixed += _TAP * sum(math.prod(a.kernel.shape[2:]) for a in node.maps if isinstance(a, Convolution))
-                each += _TERM * sum(a.terms * a.shape[0] for a in node.maps)
-            elif isinstance(node, Activation):
-                fixed += 2.0 * _NODE
-                each += _NUMBER * node.blocks * node.block
-            elif isinstance(node, FixedPoint):
-                cell = SweepCost.of(node.cell)
-                fixed += _NEWTON * cell.fixed
-                each += _NEWTON * (2.0 * cell.fixed + node.size * cell.each + _SOLVE)
+            match node:
+                case Input():
+                    pass
+                case Affine():
+                    fixed += _TAP * sum(math.prod(a.kernel.shape[2:]) for a in node.maps if isinstance(a, Convolution))
+                    each += _TERM * sum(a.terms * a.shape[0] for a in node.maps)
+                case Activation():
+                    fixed += 2.0 * _NODE
+                    each += _NUMBER * node.blocks * node.block
+                case FixedPoint():
+                    cell = SweepCost.of(node.cell)
+                    fixed += _NEWTON * cell.fixed
+                    each += _NEWTON * (2.0 * cell.fixed + node.size * cell.each + _SOLVE)
         return cls(fixed, each)
 
     def seconds(self, samples: int, sweeps: int = 1) -> float:

@@ -7,7 +7,6 @@ bound itself, to the output, where it is 1, the quotients of neighbours multiply
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,9 +14,10 @@ import numpy as np
 
 from lipcert.activations import TABLE
 from lipcert.bounds.product import norm_product
-from lipcert.graph.nodes import Activation, FixedPoint, Graph, Node
+from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, Input, Node
 from lipcert.graph.prepare import prepare
 from lipcert.graph.selection import Selection
+from lipcert.graph.sizes import activations
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array
@@ -114,7 +114,7 @@ def layers(bound: Bound, graph: Graph) -> Layers | None:
     spread = 1.0 if scaling.n is None else float(np.linalg.norm(scaling.n))
     parts: dict[str, list[Array]] = {}
     at = 0
-    for node in _activations(prepare(selected, certificate.form)):
+    for node in activations(prepare(selected, certificate.form)):
         groups, unit = _groups_and_unit(node)
         if groups:
             # the stages of a sorting network have one origin
@@ -140,23 +140,15 @@ def _tagged(graph: Graph, origins: dict[str, Activation], prefix: str = "") -> G
     nodes: list[Node] = []
     for position, node in enumerate(graph.nodes):
         key = f"{prefix}{position}"
-        if isinstance(node, Activation):
-            origins[key] = node
-            nodes.append(replace(node, name=key))
-        elif isinstance(node, FixedPoint):
-            nodes.append(replace(node, cell=_tagged(node.cell, origins, f"{key}.")))
-        else:
-            nodes.append(node)
+        match node:
+            case Input() | Affine():
+                nodes.append(node)
+            case Activation():
+                origins[key] = node
+                nodes.append(replace(node, name=key))
+            case FixedPoint():
+                nodes.append(replace(node, cell=_tagged(node.cell, origins, f"{key}.")))
     return replace(graph, nodes=tuple(nodes))
-
-
-def _activations(graph: Graph) -> Iterator[Activation]:
-    """In the order of lowering."""
-    for _, node in graph.walk():
-        if isinstance(node, Activation):
-            yield node
-        elif isinstance(node, FixedPoint):
-            yield from _activations(node.cell)
 
 
 def _groups_and_unit(node: Activation) -> tuple[int, float]:

@@ -18,12 +18,10 @@ from lipcert.bounds.ellipsoids import improved, multipliers_of
 from lipcert.bounds.lifted import proven_minimum
 from lipcert.bounds.run import Run
 from lipcert.bounds.settings import Settings
-from lipcert.certificates.nearby import ANCHORED, RANGE, LocalProof, Nearby, anchored_margin
+from lipcert.certificates.nearby import ANCHORED, RANGE, LocalProof, Nearby, anchored_margin, written
 from lipcert.errors import DoesNotApply, LipcertError
-from lipcert.graph.prepare import prepare
 from lipcert.norms import Norm
 from lipcert.ranges.hints import NONE, Hints
-from lipcert.ranges.localise import moduli
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array
@@ -68,7 +66,7 @@ class Local:
         """Multipliers for the ellipsoids of all samples."""
         if self.norm is not Norm.L2:
             return NONE
-        graph = moduli(prepare(self.graph, self.settings.form))
+        graph = self._written
         found = multipliers_of(graph, self.settings.time_limit)
         # the margins are one more map behind the output
         return Hints(ellipsoids={len(graph.nodes) if p == graph.output else p: m for p, m in found.items()})
@@ -87,7 +85,7 @@ class Local:
         radius
             The radius.
         """
-        ball = Nearby(self.graph, x, radius, self.norm, self.domain, c, self.settings.form, self.hints)
+        ball = Nearby(self.graph, x, radius, self.norm, self.domain, c, self.settings.form, self.hints, self._written)
         low, high = ball.low, ball.ranges[ball.margins.output].high
         clear = low > _CLEAR * np.maximum(np.abs(low), np.abs(high))
         margins: list[str | Array | Multipliers] = [RANGE] * low.size
@@ -107,6 +105,10 @@ class Local:
             margins[k] = theta
         kept = bound if ANCHORED in [item for item in margins if isinstance(item, str)] else None
         return LocalProof(radius, ball.found(), tuple(margins), kept)
+
+    @cached_property
+    def _written(self) -> Graph:
+        return written(self.graph, self.settings.form)
 
     def largest(self, x: Array, c: int, gaps: Array, start: float) -> LocalProof | None:
         """The proof of about the largest radius above `start` for which one is found."""

@@ -134,15 +134,20 @@ class NormProduct:
         result = {}
         for position, node in reversed(list(self.graph.walk())):
             t = weight[position]
-            if isinstance(node, Affine):
-                branches = [a * self.increments[p] for a, p in zip(self.norms[position], node.parents, strict=True)]
-                total = sum(branches)
-                for a, parent in zip(self.norms[position], node.parents, strict=True):
-                    if a > 0 and self.increments[parent] > 0:
-                        weight[parent] += t * total * a / self.increments[parent]
-            elif isinstance(node, Activation):
-                result[position] = float(t)
-                weight[node.parent] += t * node.lipschitz**2
+            match node:
+                case Input():
+                    pass
+                case Affine():
+                    branches = [a * self.increments[p] for a, p in zip(self.norms[position], node.parents, strict=True)]
+                    total = sum(branches)
+                    for a, parent in zip(self.norms[position], node.parents, strict=True):
+                        if a > 0 and self.increments[parent] > 0:
+                            weight[parent] += t * total * a / self.increments[parent]
+                case Activation():
+                    result[position] = float(t)
+                    weight[node.parent] += t * node.lipschitz**2
+                case FixedPoint():
+                    raise AssertionError("an implicit layer has no norm product")
         return result
 
 

@@ -20,6 +20,7 @@ from lipcert.certificates.memory import available
 from lipcert.certificates.prover import through_head
 from lipcert.constraints.multipliers import Tie, tie_groups
 from lipcert.errors import DoesNotApply, LipcertError, NotCertified, OutOfTime
+from lipcert.graph.comparators import expands
 from lipcert.graph.heads import Head, head
 from lipcert.graph.nodes import FixedPoint
 from lipcert.graph.sizes import channels, rows
@@ -59,8 +60,8 @@ TOO_LONG = 2.0
 """How many times what is left a proof may be expected to take: the guesses are rather too much."""
 LEAST_SHARE = 0.4
 """The part of what is left that the solver has in every case."""
-BLOCKS = "blocks"
-"""The form of the norm product, that of the network as it is written."""
+BLOCKS, COMPARATORS = "blocks", "comparators"
+"""The form of the norm product, that of the network as it is written, and the other one of ours."""
 
 
 class Run:
@@ -101,10 +102,19 @@ class Run:
         self._started = time.perf_counter()
 
     def prepared(self, form: str) -> Prepared:
-        """The network of the claim in a form."""
+        """The network of the claim in a form; without groups to expand two forms are the same network."""
+        form = BLOCKS if form == COMPARATORS and not self._expands else form
         if form not in self._prepared:
             self._prepared[form] = Prepared(posed(self.graph, self.claim, form))
         return self._prepared[form]
+
+    @cached_property
+    def _expands(self) -> bool:
+        return expands(self.graph)
+
+    def form_of(self, method: Method) -> str:
+        """The form that a method takes, or that of the settings where it leaves it open."""
+        return self.product_form if method.form == BLOCKS else method.form or self.settings.form
 
     def job(self, form: str, solver: str = "none") -> Job:
         """What a method that takes this form is asked for."""
@@ -128,7 +138,8 @@ class Run:
     @property
     def product_form(self) -> str:
         """The form of the norm product; on a region one form is enough, for ranges take their time."""
-        return BLOCKS if self.claim.region is None else self.settings.form
+        asked = self.settings.method == "product"
+        return BLOCKS if self.claim.region is None or asked else self.settings.form
 
     def plan(self) -> list[tuple[str, str]]:
         """Which methods and solvers to try, in order, until one is proven.
@@ -253,7 +264,7 @@ class Run:
         for tie in (Tie.CHANNEL, Tie.LAYER):
             if doubtful() and tie_groups(groups, tie).max(initial=-1) < variable.max(initial=-1):
                 yield f"one multiplier a {tie}", partial(self.attempt, tie.value, solver)
-        if doubtful() and channels(self.prepared(BLOCKS).graph) != channels(self.prepared(form).graph):
+        if doubtful() and form != BLOCKS and self._expands:
             yield "the form of blocks", lambda: self.attempt(name, solver, form=BLOCKS)
 
     def attempt(self, name: str, solver: str, form: str | None = None, start: Array | None = None) -> Proven:
@@ -276,7 +287,7 @@ class Run:
             If its multipliers cannot be proven.
         """
         method = METHODS[name]
-        form = method.form or form or self.settings.form
+        form = form or self.form_of(method)
         job = self.job(form, solver)
         if start is not None:
             job = replace(job, options=replace(job.options, start=start))
@@ -367,13 +378,13 @@ class Run:
         """Whether a method may be better than what is proven: it has a value of its own, and a smaller one."""
         if self.watch.best is None:
             return True
-        value = method.value(self.job(method.form or self.settings.form))
+        value = method.value(self.job(self.form_of(method)))
         return value is not None and value < self.watch.best.value * (1.0 - CERTIFICATE_WORTH)
 
     def _valued(self, job: Job, method: Method, value: float) -> Proven:
         """The method's own value, with a certificate where its multipliers carry it."""
         proposal = method.propose(job)
-        prover = self.prover(method.form or self.settings.form)
+        prover = self.prover(self.form_of(method))
         if dense_size(job.graph) > DENSE_LIMIT or prover.seconds() > budget.left():
             return Proven(proposal, None, value, job)
         try:

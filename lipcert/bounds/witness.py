@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lipcert.graph import balls
-from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph
+from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, Input
 from lipcert.norms import Norm
 
 if TYPE_CHECKING:
@@ -81,10 +81,14 @@ def _entries(graph: Graph) -> int:
     """About how many numbers a proof touches: entries of maps and neurons."""
     total = 0
     for _, node in graph.walk():
-        if isinstance(node, Affine):
-            total += sum(sum(x.size for x in a._content() if isinstance(x, np.ndarray)) + a.shape[0] for a in node.maps)
-        elif isinstance(node, Activation):
-            total += 10 * node.blocks * node.block
-        elif isinstance(node, FixedPoint):
-            total += 4 * node.size**2 + 10 * _entries(node.cell)
+        match node:
+            case Input():
+                pass
+            case Affine():
+                stored = [sum(x.size for x in a._content() if isinstance(x, np.ndarray)) for a in node.maps]
+                total += sum(stored) + len(node.maps) * node.size
+            case Activation():
+                total += 10 * node.blocks * node.block
+            case FixedPoint():
+                total += 4 * node.size**2 + 10 * _entries(node.cell)
     return total

@@ -17,7 +17,7 @@ import numpy as np
 
 from lipcert.arrays import from_text, to_text
 from lipcert.certificates.certificate import Certificate, text_of
-from lipcert.certificates.nearby import LocalProof, Nearby
+from lipcert.certificates.nearby import LocalProof, Nearby, written
 from lipcert.certificates.shared import MarginBounds, SharedBound, smallest
 from lipcert.certificates.values import margins_at
 from lipcert.certificates.verify import verify
@@ -232,6 +232,7 @@ def verify_classes(
     try:
         logits = without_head(normalised(graph, certificate.mean, certificate.std))[0]
         bounds = _bounds(certificate, logits)
+        form = written(logits, certificate.form) if any(sample.local for sample in certificate.samples) else None
     except LipcertError as error:
         raise reject(str(error)) from None
     classes = max(logits.output_size, 2)
@@ -243,7 +244,7 @@ def verify_classes(
         predictions, gaps = margins_at(logits, sample.point[None])
         if predictions[0] != sample.c:
             raise reject(f"sample {k} is of another class")
-        if not _proven(certificate, logits, sample, gaps[0], bounds):
+        if not _proven(certificate, logits, form, sample, gaps[0], bounds):
             raise reject(f"the class of sample {k} is not proven within {sample.radius:.6g}")
     radii = [sample.radius for sample in certificate.samples]
     return ClassVerdict(len(radii), min(radii, default=0.0))
@@ -266,7 +267,9 @@ def _bounds(certificate: ClassCertificate, logits: Graph) -> MarginBounds:
     return MarginBounds(logits.output_size, smallest(*(item.values() for item in certificate.shared)))
 
 
-def _proven(certificate: ClassCertificate, logits: Graph, sample: Sample, gaps: Array, bounds: MarginBounds) -> bool:
+def _proven(
+    certificate: ClassCertificate, logits: Graph, form: Graph | None, sample: Sample, gaps: Array, bounds: MarginBounds
+) -> bool:
     if sample.local is not None:
         if not sample.radius <= sample.local.radius:
             return False
@@ -279,6 +282,7 @@ def _proven(certificate: ClassCertificate, logits: Graph, sample: Sample, gaps: 
             sample.c,
             certificate.form,
             sample.local.hints,
+            form,
         )
         return ball.proven(sample.local, gaps)
     distances = bounds.distances(np.array([sample.c]), gaps[None])[0]

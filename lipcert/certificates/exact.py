@@ -141,16 +141,20 @@ class _Forms:
         blocks: dict[int, list[RationalForm]] = {}
         cells: dict[int, _Forms] = {}
         for position, node in graph.walk():
-            if isinstance(node, Activation):
-                blocks[position] = _blocks(node)
-            elif isinstance(node, FixedPoint):
-                cells[position] = cls.of(node.cell)
-            elif isinstance(node, Affine) and any(a.radius is not None for a in node.maps):
-                raise InvalidRequest(
-                    "its constants are known as enclosures only, such as those of a batch normalisation or of a mean",
-                    where=node.name,
-                    advice="check it without --exact",
-                )
+            match node:
+                case Input():
+                    pass
+                case Activation():
+                    blocks[position] = _blocks(node)
+                case FixedPoint():
+                    cells[position] = cls.of(node.cell)
+                case Affine():
+                    if any(a.radius is not None for a in node.maps):
+                        raise InvalidRequest(
+                            "its constants are known as enclosures only, such as those of a batch normalisation or a mean",
+                            where=node.name,
+                            advice="check it without --exact",
+                        )
         return cls(blocks, cells)
 
     @property
@@ -203,21 +207,22 @@ class _Run:
             place[i] = start
             start += graph.nodes[i].size
         for position, node in graph.walk():
-            if isinstance(node, Input):
-                value[position] = self._unit(node.size, place[position])
-            elif isinstance(node, Affine):
-                parts = [
-                    self._placed(a, place[p]) if p in place else _product(_matrix(a), value[p], self.width)
-                    for a, p in zip(node.maps, node.parents, strict=True)
-                ]
-                value[position] = parts[0]
-                for part in parts[1:]:
-                    value[position] = _sum(value[position], part)
-            elif isinstance(node, Activation):
-                value[position] = self._activation(node, self.forms.blocks[position], value[node.parent])
-            else:
-                parents = [row for p in node.parents for row in value[p]]
-                value[position] = self._fixed_point(node, self.forms.cells[position], parents)
+            match node:
+                case Input():
+                    value[position] = self._unit(node.size, place[position])
+                case Affine():
+                    parts = [
+                        self._placed(a, place[p]) if p in place else _product(_matrix(a), value[p], self.width)
+                        for a, p in zip(node.maps, node.parents, strict=True)
+                    ]
+                    value[position] = parts[0]
+                    for part in parts[1:]:
+                        value[position] = _sum(value[position], part)
+                case Activation():
+                    value[position] = self._activation(node, self.forms.blocks[position], value[node.parent])
+                case FixedPoint():
+                    parents = [row for p in node.parents for row in value[p]]
+                    value[position] = self._fixed_point(node, self.forms.cells[position], parents)
         return value[graph.output]
 
     def _unit(self, size: int, at: int) -> Rows:

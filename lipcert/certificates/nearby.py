@@ -132,6 +132,11 @@ def _margin(item: Any) -> str | Array | Multipliers:
     return theta
 
 
+def written(graph: Graph, form: str) -> Graph:
+    """The prepared classifier with its moduli written out, which is the same for all balls."""
+    return moduli(prepare(graph, form))
+
+
 @dataclass(frozen=True, eq=False)
 class Nearby:
     """A classifier on the ball ‖x − centre‖ ≤ radius, cut with a domain, around a sample of class c.
@@ -148,6 +153,8 @@ class Nearby:
         How the network is prepared.
     hints
         Ranges as they were found elsewhere.
+    written
+        The classifier as `written` gives it in this form, where it is at hand.
     """
 
     graph: Graph
@@ -158,6 +165,7 @@ class Nearby:
     c: int
     form: str = "comparators"
     hints: Hints = NONE
+    written: Graph | None = None
 
     @property
     def region(self) -> Ball:
@@ -172,7 +180,7 @@ class Nearby:
     @cached_property
     def margins(self) -> Graph:
         """The prepared network of all margins y_c − y_j."""
-        prepared = moduli(prepare(self.graph, self.form))
+        prepared = written(self.graph, self.form) if self.written is None else self.written
         n, rivals = self.graph.output_size, self.rivals
         if n == 1:
             rows = np.array([[1.0 if self.c == 1 else -1.0]])

@@ -26,7 +26,7 @@ import scipy.sparse as sp
 
 from lipcert.certificates.block_cholesky import TooDense, Weights
 from lipcert.graph.linear_maps import Convolution, Index
-from lipcert.graph.nodes import Activation, Affine, Graph, Input
+from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, Input
 from lipcert.rounding import UNIT, gamma
 
 if TYPE_CHECKING:
@@ -258,15 +258,18 @@ class _Walk:
                 self.inputs.append(node.size)
                 self.places.append(None)
         for position, node in nodes:
-            if isinstance(node, Affine):
-                self.value[position] = self._affine(node)
-            elif isinstance(node, Activation):
-                found = self._activation(node, count)
-                if found is None:
+            match node:
+                case Input():
+                    continue
+                case Affine():
+                    self.value[position] = self._affine(node)
+                case Activation():
+                    found = self._activation(node, count)
+                    if found is None:
+                        return
+                    self.value[position] = found
+                case FixedPoint():
                     return
-                self.value[position] = found
-            elif not isinstance(node, Input):
-                return
         none = np.zeros(0, dtype=np.int64)
         outputs = graph.output_size
         last = Layer(self.value[graph.output], outputs, 1, 1, None, None, none, None)

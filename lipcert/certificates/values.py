@@ -8,7 +8,7 @@ import numpy as np
 
 from lipcert.graph import balls
 from lipcert.graph.linear_maps import Convolution
-from lipcert.graph.nodes import Affine, FixedPoint, Graph
+from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, Input
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,10 +69,13 @@ def _widest(graph: Graph) -> int:
     """The entries of the largest signal of one sample; a convolution has its patches side by side."""
     widest = max(node.size for _, node in graph.walk())
     for _, node in graph.walk():
-        if isinstance(node, Affine):
-            widest = max([widest, *(a.patches().size for a in node.maps if isinstance(a, Convolution))])
-        elif isinstance(node, FixedPoint):
-            widest = max(widest, node.size**2, _widest(node.cell))
+        match node:
+            case Input() | Activation():
+                pass
+            case Affine():
+                widest = max([widest, *(a.patches().size for a in node.maps if isinstance(a, Convolution))])
+            case FixedPoint():
+                widest = max(widest, node.size**2, _widest(node.cell))
     return widest
 
 

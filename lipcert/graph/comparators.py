@@ -15,6 +15,7 @@ import numpy as np
 from lipcert.graph.linear_maps import Index
 from lipcert.graph.nodes import Activation, Affine, Graph, GraphBuilder
 from lipcert.graph.rewrite import Rewriting, Rule, rewrite
+from lipcert.graph.sizes import activations
 
 if TYPE_CHECKING:
     from lipcert.arrays import IntArray
@@ -102,13 +103,29 @@ def expand(graph: Graph, limit: int = 8) -> Graph:
 
     def rule_for(work: Rewriting) -> Rule:
         def rule(_: int, node: Affine | Activation) -> int:
-            if isinstance(node, Activation) and node.kind in _EXPANSIONS and 2 < node.block <= limit:
+            if isinstance(node, Activation) and _expands(node, limit):
                 return _EXPANSIONS[node.kind](work.builder, node.parent, node)
             return work.builder.add(node)
 
         return rule
 
     return rewrite(graph, rule_for)
+
+
+def expands(graph: Graph, limit: int = 8) -> bool:
+    """Whether `expand` changes anything.
+
+    Examples
+    --------
+    >>> from lipcert.graph import build as nn
+    >>> [expands(nn.sequential(phi, inputs=6)) for phi in (nn.maxmin(), nn.group_sort(3))]
+    [False, True]
+    """
+    return any(_expands(node, limit) for node in activations(graph))
+
+
+def _expands(node: Activation, limit: int) -> bool:
+    return node.kind in _EXPANSIONS and 2 < node.block <= limit
 
 
 @dataclass

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from lipcert.rounding import Interval
 from lipcert.shown import Shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lipcert.activations.record import ActivationRecord, NormalForm
     from lipcert.arrays import Array, IntArray
     from lipcert.graph.summary import Summary
@@ -202,6 +204,9 @@ class Graph(Shown):
     source: str = ""
     notes: tuple[str, ...] = ()
 
+    # what needs the passes on graphs is given by `lipcert.graph.summary`, which stands on them
+    summary: ClassVar[Callable[[Graph], Summary]]
+
     def __post_init__(self) -> None:
         for position, node in enumerate(self.nodes):
             if any(not 0 <= parent < position for parent in node.parents):
@@ -260,12 +265,6 @@ class Graph(Shown):
             if position in needed:
                 needed.update(self.nodes[position].parents)
         return ((i, node) for i, node in enumerate(self.nodes) if i in needed)
-
-    def summary(self) -> Summary:
-        """The network in numbers and words; print it."""
-        from lipcert.graph.summary import summarise
-
-        return summarise(self)
 
     def select(self, functionals: LinearMap) -> Graph:
         """The graph of C y for a map C on the outputs, such as one output or a margin y_i − y_j."""

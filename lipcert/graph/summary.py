@@ -119,10 +119,13 @@ def _blocks(graph: Graph) -> Counter[tuple[str, int]]:
     """How many blocks there are of each kind and size, those of cells included."""
     total: Counter[tuple[str, int]] = Counter()
     for position, node in graph.walk():
-        if isinstance(node, Activation):
-            total += _kinds(node, graph, position)
-        elif isinstance(node, FixedPoint):
-            total += _blocks(node.cell)
+        match node:
+            case Input() | Affine():
+                pass
+            case Activation():
+                total += _kinds(node, graph, position)
+            case FixedPoint():
+                total += _blocks(node.cell)
     return total
 
 
@@ -159,15 +162,16 @@ def _texts(blocks: Counter[tuple[str, int]]) -> tuple[str, ...]:
 
 
 def _describe(node: Affine | Activation | FixedPoint, graph: Graph, position: int) -> str:
-    if isinstance(node, Activation):
-        return ", ".join(_texts(_kinds(node, graph, position)))
-    if isinstance(node, FixedPoint):
-        return f"fixed point of a cell of {sum(1 for _ in node.cell.walk()) - len(node.cell.inputs)} nodes"
-    moving = all(isinstance(a, Index) for a in node.maps)
-    if moving and node.bias is None:
-        return _movement(node)
-    text = " + ".join(_describe_map(a) for a in node.maps)
-    return text if node.bias is None else f"{text} + bias"
+    match node:
+        case Activation():
+            return ", ".join(_texts(_kinds(node, graph, position)))
+        case FixedPoint():
+            return f"fixed point of a cell of {sum(1 for _ in node.cell.walk()) - len(node.cell.inputs)} nodes"
+        case Affine():
+            if node.bias is None and all(isinstance(a, Index) for a in node.maps):
+                return _movement(node)
+            text = " + ".join(_describe_map(a) for a in node.maps)
+            return text if node.bias is None else f"{text} + bias"
 
 
 def _movement(node: Affine) -> str:
@@ -192,11 +196,13 @@ def _describe_map(a: LinearMap) -> str:
 
 
 def _parameters(node: Affine | Activation | FixedPoint) -> int:
-    if isinstance(node, Activation):
-        return sum(value.size for value in node.parameters.values())
-    if isinstance(node, FixedPoint):
-        return sum(_parameters(inner) for inner in nodes(node.cell) if not isinstance(inner, Input))
-    return sum(_stored(a) for a in node.maps) + (0 if node.bias is None else node.bias.size)
+    match node:
+        case Activation():
+            return sum(value.size for value in node.parameters.values())
+        case FixedPoint():
+            return sum(_parameters(inner) for inner in nodes(node.cell) if not isinstance(inner, Input))
+        case Affine():
+            return sum(_stored(a) for a in node.maps) + (0 if node.bias is None else node.bias.size)
 
 
 def _stored(a: LinearMap) -> int:
@@ -207,3 +213,6 @@ def _stored(a: LinearMap) -> int:
     if isinstance(a, Convolution):
         return a.kernel.size
     return int(a.to_sparse().nnz)
+
+
+Graph.summary = summarise

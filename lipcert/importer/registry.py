@@ -239,6 +239,4 @@ def supported_operators() -> list[tuple[str, str]]:
     >>> dict(supported_operators())["Gemm"], dict(supported_operators())["Floor"]
     ('α op(A) op(B) + β C with one of A, B constant.', 'Refused: it jumps.')
     """
-    import lipcert.importer  # noqa: F401  (registers the handlers)
-
     return sorted((op, (handler.__doc__ or "").strip().splitlines()[0]) for op, handler in HANDLERS.items())

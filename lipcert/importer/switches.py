@@ -13,8 +13,9 @@ import numpy as np
 
 from lipcert import budget
 from lipcert.errors import UnsupportedModel
-from lipcert.graph.nodes import Affine, Graph, GraphBuilder, Input, moved
+from lipcert.graph.nodes import Affine, Graph, Input, moved
 from lipcert.graph.recognition import recognise
+from lipcert.graph.rewrite import rewrite
 from lipcert.importer.composition import composed
 from lipcert.importer.elementwise import Elementwise, Site, Unproven
 from lipcert.importer.exact import Rounded, same_product
@@ -318,12 +319,4 @@ class _Switches:
 
 def _pruned(graph: Graph) -> Graph:
     """The nodes that the output depends on, renumbered."""
-    builder = GraphBuilder()
-    place: dict[int, int] = {}
-    for position, node in graph.walk():
-        if isinstance(node, Input):
-            place[position] = builder.input(node.size, node.name)
-        else:
-            place[position] = builder.add(moved(node, [place[p] for p in node.parents]))
-    inputs = tuple(place[i] for i in graph.inputs)
-    return replace(graph, nodes=tuple(builder.nodes), inputs=inputs, output=place[graph.output])
+    return rewrite(graph, lambda work: lambda _, node: work.builder.add(node), cells=False)

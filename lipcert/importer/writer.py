@@ -161,19 +161,20 @@ class _Writer:
         names: dict[int, str] = {}
         values: list[Array | None] | None = None
         for position, node in graph.walk():
-            if isinstance(node, Input):
-                names[position] = given[position]
-            elif isinstance(node, Affine):
-                names[position] = self._affine(node, [names[p] for p in node.parents])
-            elif isinstance(node, Activation):
-                names[position] = self._activation(node, names[node.parent])
-            else:
-                if values is None:
-                    values = record(graph, [samples] if isinstance(samples, np.ndarray) else list(samples)).values
-                drive = [value for value in (values[p] for p in node.parents) if value is not None]
-                state = values[position]
-                assert state is not None
-                names[position] = self._fixed_point(node, [names[p] for p in node.parents], drive, state)
+            match node:
+                case Input():
+                    names[position] = given[position]
+                case Affine():
+                    names[position] = self._affine(node, [names[p] for p in node.parents])
+                case Activation():
+                    names[position] = self._activation(node, names[node.parent])
+                case FixedPoint():
+                    if values is None:
+                        values = record(graph, [samples] if isinstance(samples, np.ndarray) else list(samples)).values
+                    drive = [value for value in (values[p] for p in node.parents) if value is not None]
+                    state = values[position]
+                    assert state is not None
+                    names[position] = self._fixed_point(node, [names[p] for p in node.parents], drive, state)
         return names[graph.output]
 
     # ---- affine
@@ -411,15 +412,18 @@ def _samples(graph: Graph) -> Array:
 def _numbers(graph: Graph) -> Iterator[Array]:
     """All arrays of a graph."""
     for _, node in graph.walk():
-        if isinstance(node, Affine):
-            if node.bias is not None:
-                yield node.bias
-            for a in node.maps:
-                if isinstance(a, Convolution):
-                    yield a.kernel
-                elif not isinstance(a, Index):
-                    yield a.to_sparse().data if not isinstance(a, Dense) else a.matrix
-        elif isinstance(node, Activation):
-            yield from node.parameters.values()
-        elif isinstance(node, FixedPoint):
-            yield from _numbers(node.cell)
+        match node:
+            case Input():
+                pass
+            case Affine():
+                if node.bias is not None:
+                    yield node.bias
+                for a in node.maps:
+                    if isinstance(a, Convolution):
+                        yield a.kernel
+                    elif not isinstance(a, Index):
+                        yield a.to_sparse().data if not isinstance(a, Dense) else a.matrix
+            case Activation():
+                yield from node.parameters.values()
+            case FixedPoint():
+                yield from _numbers(node.cell)

@@ -9,7 +9,6 @@ so a region that decides the sign of z − k_j makes that modulus linear. What i
 
 from __future__ import annotations
 
-from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,8 @@ import numpy as np
 from lipcert.activations.record import Pointwise
 from lipcert.errors import DoesNotApply
 from lipcert.graph.linear_maps import Diagonal, Index, LinearMap, identity
-from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, GraphBuilder, Input, moved
+from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, GraphBuilder
+from lipcert.graph.rewrite import Rewriting, Rule, rewrite
 from lipcert.rounding import UNIT, Interval, down, up
 
 if TYPE_CHECKING:
@@ -55,26 +55,23 @@ def absolute(graph: Graph, on: Ranges) -> tuple[Graph, Interval]:
     >>> absolute(network, ranges(network, Box(-1.0, 1.0)))[1].low.round(9)
     array([-1.])
     """
-    builder = GraphBuilder()
-    place: dict[int, int] = {}
+    if any(isinstance(node, FixedPoint) for _, node in graph.walk()):
+        raise DoesNotApply("an implicit layer has no quadratic constraints in absolute coordinates")
     open_: list[Interval] = []
-    for position, node in graph.walk():
-        match node:
-            case Input():
-                place[position] = builder.input(node.size, node.name)
-            case Affine():
-                place[position] = builder.add(moved(node, [place[p] for p in node.parents]))
-            case Activation():
-                place[position] = _written(builder, replace(node, parent=place[node.parent]), on[node.parent], open_)
-            case FixedPoint():
-                raise DoesNotApply("an implicit layer has no quadratic constraints in absolute coordinates")
+
+    def rule_for(work: Rewriting) -> Rule:
+        def rule(position: int, node: Affine | Activation) -> int:
+            if isinstance(node, Affine):
+                return work.builder.add(node)
+            return _written(work.builder, node, on[graph.nodes[position].parents[0]], open_)
+
+        return rule
+
+    made = rewrite(graph, rule_for)
     none = Interval(np.zeros(0), np.zeros(0))
     total = Interval(
         np.concatenate([none.low, *(part.low for part in open_)]),
         np.concatenate([none.high, *(part.high for part in open_)]),
-    )
-    made = replace(
-        graph, nodes=tuple(builder.nodes), inputs=tuple(place[i] for i in graph.inputs), output=place[graph.output]
     )
     return made, total
 

@@ -17,6 +17,7 @@ from lipcert.errors import InvalidRequest
 from lipcert.graph.linear_maps import Diagonal, Index, Sparse
 from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, GraphBuilder, Input, moved
 from lipcert.graph.prepare import posed as prepared
+from lipcert.graph.rewrite import Rewriting, Rule, rewrite
 from lipcert.graph.sizes import activations
 from lipcert.ranges.hints import NONE, Hint, Hints
 from lipcert.ranges.propagate import Ranges, ranges, through
@@ -149,22 +150,14 @@ def moduli(graph: Graph) -> Graph:
 
     φ(z) = A z + C t + B |t| with t = Q z: the range of t decides, and t is one number.
     """
-    builder = GraphBuilder()
-    place: dict[int, int] = {}
-    for position, node in graph.walk():
-        parents = [place[p] for p in node.parents]
-        match node:
-            case Input():
-                place[position] = builder.input(node.size, node.name)
-            case Activation():
-                place[position] = _as_modulus(builder, replace(node, parent=parents[0]))
-            case FixedPoint():
-                place[position] = builder.add(moved(replace(node, cell=moduli(node.cell)), parents))
-            case Affine():
-                place[position] = builder.add(moved(node, parents))
-    return replace(
-        graph, nodes=tuple(builder.nodes), inputs=tuple(place[i] for i in graph.inputs), output=place[graph.output]
-    )
+
+    def rule_for(work: Rewriting) -> Rule:
+        def rule(_: int, node: Affine | Activation) -> int:
+            return _as_modulus(work.builder, node) if isinstance(node, Activation) else work.builder.add(node)
+
+        return rule
+
+    return rewrite(graph, rule_for)
 
 
 def _as_modulus(builder: GraphBuilder, node: Activation) -> int:

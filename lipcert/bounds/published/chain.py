@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lipcert.graph.nodes import Activation, Affine, FixedPoint
+from lipcert.graph.nodes import Activation, Affine, FixedPoint, Input
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array
@@ -60,11 +60,16 @@ def feedforward(graph: Graph) -> Chain:
     slopes: list[Array] = []
     matrix = np.eye(graph.input_size)
     for _, node in graph.walk():
-        if isinstance(node, Affine):
-            matrix = node.maps[0] @ matrix
-        elif isinstance(node, Activation):
-            form = node.normal_form
-            weights.append(matrix)
-            slopes.append(np.broadcast_to(2.0 * form.P[:, 0, 0], (node.blocks,)))
-            matrix = np.eye(node.size)
+        match node:
+            case Input():
+                pass
+            case Affine():
+                matrix = node.maps[0] @ matrix
+            case Activation():
+                form = node.normal_form
+                weights.append(matrix)
+                slopes.append(np.broadcast_to(2.0 * form.P[:, 0, 0], (node.blocks,)))
+                matrix = np.eye(node.size)
+            case FixedPoint():
+                raise AssertionError("`refuses_chain` comes first")
     return Chain([*weights, matrix], slopes)
