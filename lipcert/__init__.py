@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lipcert.bounds.compare import Comparison, compare
     from lipcert.bounds.decide import decide
     from lipcert.bounds.jacobian import Jacobian, jacobian
-    from lipcert.bounds.lower import LowerBound, lower_bound
+    from lipcert.bounds.lower_bound import LowerBound, lower_bound
     from lipcert.bounds.radii import Robustness
     from lipcert.bounds.robustness import robustness
     from lipcert.bounds.types import Bound
@@ -55,8 +55,8 @@ _HOME = {
     "Robustness": "bounds.radii",
     "jacobian": "bounds.jacobian",
     "Jacobian": "bounds.jacobian",
-    "lower_bound": "bounds.lower",
-    "LowerBound": "bounds.lower",
+    "lower_bound": "bounds.lower_bound",
+    "LowerBound": "bounds.lower_bound",
     "Certificate": "certificates.certificate",
     "verify": "certificates.verify",
     "Verdict": "certificates.verify",

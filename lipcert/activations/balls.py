@@ -40,7 +40,7 @@ def enclose(record: ActivationRecord, z: Sequence[Any], block: int, parameters: 
     return out
 
 
-def cases(x: Any, at: Any, below: Callable[[Any], Any], above: Callable[[Any], Any]) -> Any:
+def piecewise(x: Any, at: Any, below: Callable[[Any], Any], above: Callable[[Any], Any]) -> Any:
     """below(x) for x ≤ at, above(x) for x ≥ at, and the hull of both where the ball x may lie on either side."""
     # a series on the kink itself has the slopes of both sides
     value, strict = head(x), is_series(x)
@@ -63,12 +63,12 @@ def constant(x: Any, value: Any) -> Any:
 
 def absolute(x: Any) -> Any:
     """|x|."""
-    return cases(x, 0, lambda y: -y, lambda y: y)
+    return piecewise(x, 0, lambda y: -y, lambda y: y)
 
 
 def logistic(x: Any) -> Any:
     """1/(1 + e^(−x)), without overflow on either side."""
-    return cases(x, 0, lambda y: 1 - 1 / (1 + y.exp()), lambda y: 1 / (1 + (-y).exp()))
+    return piecewise(x, 0, lambda y: 1 - 1 / (1 + y.exp()), lambda y: 1 / (1 + (-y).exp()))
 
 
 def tanh(x: Any) -> Any:
@@ -78,7 +78,7 @@ def tanh(x: Any) -> Any:
 
 def softplus(x: Any) -> Any:
     """log(1 + e^x)."""
-    return cases(x, 0, lambda y: (1 + y.exp()).log(), lambda y: y + (1 + (-y).exp()).log())
+    return piecewise(x, 0, lambda y: (1 + y.exp()).log(), lambda y: y + (1 + (-y).exp()).log())
 
 
 def order_statistic(value: Any, z: Sequence[Any]) -> Any:

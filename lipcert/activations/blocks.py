@@ -61,7 +61,7 @@ class Householder(ActivationRecord):
         t = 0 * z[0]
         for c, x in zip(parameters["c"], z, strict=True):
             t += arb(float(c)) * x
-        t = balls.cases(t, 0, lambda y: y, lambda y: y * 0)
+        t = balls.piecewise(t, 0, lambda y: y, lambda y: y * 0)
         return [x - arb(float(u)) * t for u, x in zip(parameters["u"], z, strict=True)]
 
     def normal_form(

@@ -116,7 +116,7 @@ RELU = Pointwise(
     lambda z, p: np.maximum(z, 0.0),
     lambda z, p: (z > 0).astype(np.float64),
     _within(0.0, 1.0),
-    lambda x, p: balls.cases(x, 0, lambda y: y * 0, lambda y: y),
+    lambda x, p: balls.piecewise(x, 0, lambda y: y * 0, lambda y: y),
     "slopes 0 and 1; LipSDP, arXiv 1906.04893",
     modulus=True,
     breaks=lambda p: _one_kink(0.0, np.zeros(1), _ONE),
@@ -139,7 +139,7 @@ LEAKY_RELU = Pointwise(
     lambda z, p: np.where(z > 0, z, p["alpha"] * z),
     lambda z, p: np.where(z > 0, 1.0, p["alpha"]),
     lambda p: _hull(p["alpha"], _ONE),
-    lambda x, p: balls.cases(x, 0, lambda y: p["alpha"] * y, lambda y: y),
+    lambda x, p: balls.piecewise(x, 0, lambda y: p["alpha"] * y, lambda y: y),
     "slopes alpha and 1, any sign of alpha; PReLU is the same with one alpha a channel",
     breaks=lambda p: _one_kink(0.0, p["alpha"], _ONE),
     spelling=_leaky_relu,
@@ -152,7 +152,7 @@ TWO_SLOPE = Pointwise(
     lambda z, p: np.where(z > 0, p["above"] * z, p["below"] * z),
     lambda z, p: np.where(z > 0, p["above"], p["below"]) + 0.0 * z,
     lambda p: _hull(p["below"], p["above"]),
-    lambda x, p: balls.cases(x, 0, lambda y: p["below"] * y, lambda y: p["above"] * y),
+    lambda x, p: balls.piecewise(x, 0, lambda y: p["below"] * y, lambda y: p["above"] * y),
     "slope `below` for x < 0 and `above` for x > 0",
     breaks=lambda p: _one_kink(0.0, p["below"], p["above"]),
     spelling=lambda w, x, p: selected(w, x, w.op("Mul", x, w.vector(p["above"])), w.op("Mul", x, w.vector(p["below"]))),
@@ -180,8 +180,8 @@ def _clip_slopes(p: Parameters) -> tuple[Array, Array]:
 
 def _clip_enclosure(x: Any, p: Any) -> Any:
     # min(max(x, low), high): for low > high the constant high, as ONNX has it
-    lifted = balls.cases(x, p["low"], lambda y: balls.constant(y, p["low"]), lambda y: y)
-    return balls.cases(lifted, p["high"], lambda y: y, lambda y: balls.constant(y, p["high"]))
+    lifted = balls.piecewise(x, p["low"], lambda y: balls.constant(y, p["low"]), lambda y: y)
+    return balls.piecewise(lifted, p["high"], lambda y: y, lambda y: balls.constant(y, p["high"]))
 
 
 def _clip(pen: Pen, x: str, p: Parameters) -> str:
@@ -212,7 +212,7 @@ ELU = Pointwise(
     lambda z, p: np.where(z > 0, z, p["alpha"] * np.expm1(np.minimum(z, 0.0))),
     lambda z, p: np.where(z > 0, 1.0, p["alpha"] * np.exp(np.minimum(z, 0.0))),
     lambda p: _hull(np.zeros(1), _ONE, p["alpha"]),
-    lambda x, p: balls.cases(x, 0, lambda y: p["alpha"] * (y.exp() - 1), lambda y: y),
+    lambda x, p: balls.piecewise(x, 0, lambda y: p["alpha"] * (y.exp() - 1), lambda y: y),
     "slope 1 above zero, alpha·e^x in (0, alpha] below",
     bends=_bends(0.0),
     limits=_within(0.0, 1.0),
@@ -233,7 +233,7 @@ SELU = Pointwise(
     lambda z, p: p["gamma"] * np.where(z > 0, z, p["alpha"] * np.expm1(np.minimum(z, 0.0))),
     lambda z, p: p["gamma"] * np.where(z > 0, 1.0, p["alpha"] * np.exp(np.minimum(z, 0.0))),
     _selu_slopes,
-    lambda x, p: p["gamma"] * balls.cases(x, 0, lambda y: p["alpha"] * (y.exp() - 1), lambda y: y),
+    lambda x, p: p["gamma"] * balls.piecewise(x, 0, lambda y: p["alpha"] * (y.exp() - 1), lambda y: y),
     "slope gamma above zero, gamma·alpha·e^x below; 1.7581 for the constants of arXiv 1706.02515",
     bends=_bends(0.0),
     limits=lambda p: (np.zeros(1), p["gamma"]),
@@ -253,7 +253,7 @@ CELU = Pointwise(
     lambda z, p: np.where(z > 0, z, p["alpha"] * np.expm1(np.minimum(z, 0.0) / p["alpha"])),
     lambda z, p: np.where(z > 0, 1.0, np.exp(np.minimum(z, 0.0) / p["alpha"])),
     _celu_slopes,
-    lambda x, p: balls.cases(x, 0, lambda y: p["alpha"] * ((y / p["alpha"]).exp() - 1), lambda y: y),
+    lambda x, p: balls.piecewise(x, 0, lambda y: p["alpha"] * ((y / p["alpha"]).exp() - 1), lambda y: y),
     "slope e^(x/alpha) in (0, 1] below zero for alpha > 0; for alpha < 0 it is unbounded",
     bends=_bends(0.0),
     limits=_within(0.0, 1.0),
@@ -344,7 +344,7 @@ SOFTSIGN = Pointwise(
     lambda z, p: z / (1.0 + np.abs(z)),
     lambda z, p: (1.0 + np.abs(z)) ** -2.0,
     _within(0.0, 1.0),
-    lambda x, p: balls.cases(x, 0, lambda y: y / (1 - y), lambda y: y / (1 + y)),
+    lambda x, p: balls.piecewise(x, 0, lambda y: y / (1 - y), lambda y: y / (1 + y)),
     "the slope of x/(1 + |x|) is (1 + |x|)⁻² in (0, 1]",
     bends=_bends(0.0),
     limits=_within(0.0, 0.0),
@@ -481,7 +481,7 @@ def _mish_enclosure(x: Any, p: Any) -> Any:
         e = (-y).exp()
         return y * (1 + 2 * e) / (1 + 2 * e + 2 * e * e)
 
-    return balls.cases(x, 0, below, above)
+    return balls.piecewise(x, 0, below, above)
 
 
 MISH = Pointwise(
@@ -602,7 +602,9 @@ ARSINH = Pointwise(
     lambda z, p: np.arcsinh(z),
     lambda z, p: 1.0 / np.hypot(1.0, z),
     _within(0.0, 1.0),
-    lambda x, p: balls.cases(x, 0, lambda y: -((1 + y * y).sqrt() - y).log(), lambda y: ((1 + y * y).sqrt() + y).log()),
+    lambda x, p: balls.piecewise(
+        x, 0, lambda y: -((1 + y * y).sqrt() - y).log(), lambda y: ((1 + y * y).sqrt() + y).log()
+    ),
     "the slope 1/√(1 + x²) lies in (0, 1]",
     bends=_bends(0.0),
     limits=_within(0.0, 0.0),
@@ -623,11 +625,11 @@ SOFTSHRINK = Pointwise(
     lambda z, p: z - np.clip(z, -p["lambd"], p["lambd"]),
     lambda z, p: (np.abs(z) > p["lambd"]).astype(np.float64),
     _softshrink_slopes,
-    lambda x, p: balls.cases(
+    lambda x, p: balls.piecewise(
         x,
         0,
-        lambda y: balls.cases(y, -p["lambd"], lambda t: t + p["lambd"], lambda t: t * 0),
-        lambda y: balls.cases(y, p["lambd"], lambda t: t * 0, lambda t: t - p["lambd"]),
+        lambda y: balls.piecewise(y, -p["lambd"], lambda t: t + p["lambd"], lambda t: t * 0),
+        lambda y: balls.piecewise(y, p["lambd"], lambda t: t * 0, lambda t: t - p["lambd"]),
     ),
     "x − clip(x, −lambd, lambd): slopes 0 and 1",
     breaks=_soft_breaks,

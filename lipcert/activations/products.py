@@ -361,7 +361,7 @@ class UnitVector(_Scaled):
 
         floor = arb(float(parameters["floor"]))
         total = sum((_square(x) for x in z[1:]), start=_square(z[0]))
-        inverse = balls.cases(total, floor * floor, lambda t: balls.constant(t, 1 / floor), lambda t: 1 / t.sqrt())
+        inverse = balls.piecewise(total, floor * floor, lambda t: balls.constant(t, 1 / floor), lambda t: 1 / t.sqrt())
         return [x * inverse for x in z]
 
     def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:

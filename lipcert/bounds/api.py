@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lipcert.arrays import Array
     from lipcert.bounds.branch import Tree
     from lipcert.bounds.guide import Guide
-    from lipcert.bounds.lower import LowerBound
+    from lipcert.bounds.lower_bound import LowerBound
     from lipcert.bounds.methods import Proposal
     from lipcert.regions import Region
 
@@ -355,7 +355,7 @@ def _branched(
 
     def tell(step: Progress) -> None:
         if step.proven is not None:
-            watch.lower(step.proven)
+            watch.note(step.proven)
         watch(step)
 
     try:
@@ -394,7 +394,7 @@ def _lower_bounds(
 ) -> list[LowerBound]:
     """One lower bound for all outputs together, or one for each selected functional."""
     from lipcert.bounds.inside import lower_inside
-    from lipcert.bounds.lower import lower_bound
+    from lipcert.bounds.lower_bound import lower_bound
 
     targets = (
         [(graph, tell)]

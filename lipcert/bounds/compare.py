@@ -253,7 +253,7 @@ def compare(
 
 
 def _lower(graph: Graph, claim: Claim, progress: Callable[[Progress], None] | None) -> float | None:
-    from lipcert.bounds.lower import lower_bound
+    from lipcert.bounds.lower_bound import lower_bound
 
     try:
         return lower_bound(claim.select(graph), claim.norm, claim.output_norm, progress=progress).value

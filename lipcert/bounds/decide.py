@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lipcert.bounds.api import bound
 from lipcert.bounds.inside import lower_inside
-from lipcert.bounds.lower import LowerBound, lower_bound
+from lipcert.bounds.lower_bound import LowerBound, lower_bound
 from lipcert.errors import InvalidRequest, NotCertified
 from lipcert.graph.nodes import FixedPoint
 from lipcert.graph.selection import Selection

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class LayerReport:
     """One layer of activations in the form that was bounded.
 
     Attributes
@@ -64,7 +64,7 @@ class Layers:
         the input.
     """
 
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerReport, ...]
     bound: float
     product: float | None
 
@@ -124,7 +124,7 @@ def layers(bound: Bound, graph: Graph) -> Layers | None:
     if at != scaling.d.size:
         return None
     found = [
-        Layer(
+        LayerReport(
             origins[key].name,
             TABLE[origins[key].kind].describe(origins[key].blocks, origins[key].block),
             np.concatenate(arrays),

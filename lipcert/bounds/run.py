@@ -182,7 +182,7 @@ class Run:
         self.watch(Progress("norm product"))
         product = self.product
         if product is not None:
-            self.watch.lower(product.conversion(self.claim))
+            self.watch.note(product.conversion(self.claim))
         for name, solver in self.plan():
             try:
                 if settled and not self._promises(METHODS[name]):

@@ -14,7 +14,7 @@ from lipcert.regions import Ball, Box
 from lipcert.shown import Shown
 
 if TYPE_CHECKING:
-    from lipcert.bounds.lower import LowerBound
+    from lipcert.bounds.lower_bound import LowerBound
     from lipcert.certificates import Certificate
     from lipcert.norms import Norm
     from lipcert.ranges import LayerOnRegion

@@ -57,7 +57,7 @@ class Watch:
     --------
     >>> from lipcert.sdp.outcome import Progress
     >>> watch = Watch(lambda step: print(step.stage, step.proven))
-    >>> watch.lower(5.0)
+    >>> watch.note(5.0)
     >>> watch(Progress("search"))
     search 5.0
     """
@@ -78,13 +78,13 @@ class Watch:
         if self._tell is not None:
             self._tell(replace(step, proven=self.value, point=None))
 
-    def lower(self, value: float) -> None:
+    def note(self, value: float) -> None:
         """Take note of a proven bound."""
         self.value = value if self.value is None else min(self.value, value)
 
     def keep(self, found: Proven) -> None:
         """Keep the result of a method, unless a better one is proven."""
-        self.lower(found.value)
+        self.note(found.value)
         if self.best is None or found.value < self.best.value:
             self.best = found
 

@@ -94,7 +94,7 @@ class Weights:
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class Stage:
     """z = Σ_j W_j w_j and w = φ(z) with Δw in [K − P, K + P] Δz; for the outputs K = 0 and P = 1."""
 
     weights: dict[int, Weights]
@@ -119,7 +119,7 @@ class BlockSystem:
     """
 
     inputs: tuple[int, ...]
-    layers: tuple[Layer, ...]
+    layers: tuple[Stage, ...]
 
     @classmethod
     def of(cls, graph: Graph) -> BlockSystem | None:
@@ -134,7 +134,7 @@ class BlockSystem:
         nodes = list(graph.walk())
         inputs = tuple(node.size for _, node in nodes if isinstance(node, Input))
         value: dict[int, dict[int, Weights]] = {}
-        layers: list[Layer] = []
+        layers: list[Stage] = []
         for position, node in nodes:
             match node:
                 case Input():
@@ -158,11 +158,11 @@ class BlockSystem:
                     if not (form.Q == 1.0).all() or not (P > 0.0).all():
                         return None
                     value[position] = {len(inputs) + len(layers): Weights.identity(node.size)}
-                    layers.append(Layer(value[node.parent], K, P))
+                    layers.append(Stage(value[node.parent], K, P))
                 case FixedPoint():
                     return None
         m = graph.output_size
-        layers.append(Layer(value[graph.output], np.zeros(m), np.ones(m)))
+        layers.append(Stage(value[graph.output], np.zeros(m), np.ones(m)))
         return cls(inputs, tuple(layers))
 
     @property

@@ -32,8 +32,8 @@ from lipcert.certificates.sparse_system import (
     LARGEST_SCALING,
     LARGEST_WEIGHT,
     Form,
-    Layer,
     SparseSystem,
+    Stage,
     block_diagonal,
     pattern,
 )
@@ -159,7 +159,7 @@ def _edges(
     return pattern(sp.csr_array(star + star.T + products)), products
 
 
-def meets(layer: Layer) -> bool:
+def meets(layer: Stage) -> bool:
     """Whether the sources of a layer meet in C."""
     if layer.scalar is not None:
         K, P = layer.scalar
@@ -418,7 +418,7 @@ class Part:
     spread: float
 
 
-def _layer(M: Entries, k: int, layer: Layer, form: Form | None, d: Array, scales: list[Array]) -> float | None:
+def _layer(M: Entries, k: int, layer: Stage, form: Form | None, d: Array, scales: list[Array]) -> float | None:
     """Add what a layer has to M; a bound on the norm of the error of it, or None where numbers are too large."""
     t = np.repeat(d, layer.block) if form is not None else np.ones(layer.unknowns)
     Z: dict[int, Part] = {}

@@ -105,7 +105,7 @@ class Made:
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class Stage:
     """An activation layer, or the outputs.
 
     Attributes
@@ -209,7 +209,7 @@ class SparseSystem:
     """
 
     inputs: tuple[int, ...]
-    layers: tuple[Layer, ...]
+    layers: tuple[Stage, ...]
     groups: int
     places: tuple[Array | None, ...] = field(default=())
 
@@ -235,7 +235,7 @@ class SparseSystem:
         """What the entries of M take at least, known without making them."""
         return 12 * sum(w.entries() for layer in self.layers for w in layer.sources.values())
 
-    def numbered(self) -> Iterator[tuple[int, Layer]]:
+    def numbered(self) -> Iterator[tuple[int, Stage]]:
         """The layers with the numbers of their blocks."""
         return enumerate(self.layers, len(self.inputs))
 
@@ -246,7 +246,7 @@ class _Walk:
     def __init__(self, graph: Graph) -> None:
         self.value: dict[int, dict[int, Map | Made]] = {}
         self.inputs: list[int] = []
-        self.layers: list[Layer] = []
+        self.layers: list[Stage] = []
         self.places: list[Array | None] = []
         self.groups = 0
         self.system: SparseSystem | None = None
@@ -272,7 +272,7 @@ class _Walk:
                     return
         none = np.zeros(0, dtype=np.int64)
         outputs = graph.output_size
-        last = Layer(self.value[graph.output], outputs, 1, 1, None, None, none, None)
+        last = Stage(self.value[graph.output], outputs, 1, 1, None, None, none, None)
         self.system = SparseSystem(tuple(self.inputs), (*self.layers, last), self.groups, (*self.places, None))
 
     def _affine(self, node: Affine) -> dict[int, Map | Made]:
@@ -310,7 +310,7 @@ class _Walk:
         if not scalar:
             out = form.P.shape[1]
             size = node.blocks * out
-            self._add(Layer(z, size, node.block, out, form, None, groups, self._place(z, node.blocks, node.block, out)))
+            self._add(Stage(z, size, node.block, out, form, None, groups, self._place(z, node.blocks, node.block, out)))
             return {number: Made(Weights.identity(size))}
         K, P = (np.broadcast_to(x[:, 0, 0], (node.blocks,)) for x in (form.K, form.P))
         for known in (form.K_radius, form.P_radius):
@@ -322,7 +322,7 @@ class _Walk:
             return _through(K[:, None, None], P[:, None, None], z, node.blocks)
         place = self._place(z, node.blocks, 1, 1)
         if free.all():
-            self._add(Layer(z, node.blocks, 1, 1, None, (K, P), groups, place))
+            self._add(Stage(z, node.blocks, 1, 1, None, (K, P), groups, place))
             return {number: Made(Weights.identity(node.blocks))}
         kept = np.flatnonzero(free)
         index = np.full(node.blocks, -1)
@@ -331,7 +331,7 @@ class _Walk:
         fixed = _through(centre, radius, z, node.blocks)
         selected: dict[int, Map | Made] = {j: Made(_rows(w.get(), kept)) for j, w in z.items()}
         self._add(
-            Layer(
+            Stage(
                 selected,
                 kept.size,
                 1,
@@ -344,7 +344,7 @@ class _Walk:
         )
         return {**fixed, number: Map(Index(index, kept.size))}
 
-    def _add(self, layer: Layer) -> None:
+    def _add(self, layer: Stage) -> None:
         self.layers.append(layer)
         self.places.append(layer.place)
 

@@ -35,12 +35,12 @@ def calls(functions: Functions) -> dict[str, Call]:
                 where=where,
                 advice="attach the cell as a model-local function; docs/implicit says how",
             )
-        return [_Layer(node, cell, operands, state, where).solution()]
+        return [_Call(node, cell, operands, state, where).solution()]
 
     return {FIXED_POINT: call}
 
 
-class _Layer:
+class _Call:
     """One call: its cell with constants bound, and its signals."""
 
     def __init__(

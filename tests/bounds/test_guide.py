@@ -9,7 +9,7 @@ from lipcert.bounds.api import bound
 from lipcert.bounds.effort import Effort, SweepCost
 from lipcert.bounds.evolution import Evolution
 from lipcert.bounds.guide import Guide
-from lipcert.bounds.lower import lower_bound
+from lipcert.bounds.lower_bound import lower_bound
 from lipcert.bounds.methods import Job, Prepared, solve_tied
 from lipcert.constraints.multipliers import Tie
 from lipcert.graph import build as nn

@@ -102,7 +102,7 @@ class TestWhenToProve:
 
     def test_what_promises_nothing_is_not_tried(self) -> None:
         proof = Proof()
-        proof.watch.lower(1.0)
+        proof.watch.note(1.0)
         for claim in (2.0, 1.0, 0.9995, float("nan"), 0.99, 0.9895):
             proof.now += 10.0
             proof.offer(claim)
@@ -138,7 +138,7 @@ class TestWhenToProve:
 
     def test_a_proof_that_loses_much_changes_nothing(self) -> None:
         proof = Proof()
-        proof.watch.lower(1.0)
+        proof.watch.note(1.0)
         proof.offer(0.5)
         proof.now = 5.0
         proof.offer(0.5, value=1.5)
@@ -152,7 +152,7 @@ class TestWhatIsKept:
         watcher = Watch(steps.append)
         watcher(Progress("search", point=lambda: np.ones(1)))
         for value in (5.0, 3.0, 4.0):
-            watcher.lower(value)
+            watcher.note(value)
             watcher(Progress("search"))
         assert [step.proven for step in steps] == [None, 5.0, 3.0, 3.0]
         # a trace does not hold on to the matrices of a solver

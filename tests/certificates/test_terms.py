@@ -599,7 +599,7 @@ def test_the_shift_of_blocks_rounds_its_sums_up(monkeypatch):
 def test_the_largest_square_of_a_slope_is_rounded_up():
     rng = np.random.default_rng(0)
     for K, P in rng.random((100, 2)):
-        layer = block_cholesky.Layer({}, np.array([-K]), np.array([P]))
+        layer = block_cholesky.Stage({}, np.array([-K]), np.array([P]))
         assert Fraction(layer.steepest()) >= (Fraction(K) + Fraction(P)) ** 2
 
 

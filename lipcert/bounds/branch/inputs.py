@@ -25,7 +25,7 @@ from lipcert.regions import free
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lipcert.bounds.lower import LowerBound
+    from lipcert.bounds.lower_bound import LowerBound
     from lipcert.certificates import Certificate
     from lipcert.certificates.leaves import Cuts
     from lipcert.graph.claim import Claim

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lipcert.arrays import Array
-    from lipcert.bounds.lower import LowerBound
+    from lipcert.bounds.lower_bound import LowerBound
     from lipcert.certificates import Certificate
     from lipcert.certificates.claims import Scaling
     from lipcert.graph.claim import Claim

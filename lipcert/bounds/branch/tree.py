@@ -16,7 +16,7 @@ from lipcert.sdp.outcome import Progress, Status
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from lipcert.bounds.lower import LowerBound
+    from lipcert.bounds.lower_bound import LowerBound
     from lipcert.bounds.witness import Witness
     from lipcert.certificates import Certificate
     from lipcert.certificates.leaves import Leaf

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lipcert.bounds.inside import proven_chord
-from lipcert.bounds.lower import LowerBound
+from lipcert.bounds.lower_bound import LowerBound
 from lipcert.bounds.operator_norm import ascend, length
 from lipcert.bounds.witness import Witness, proven_ratio
 from lipcert.errors import LipcertError

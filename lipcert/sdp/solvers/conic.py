@@ -23,7 +23,7 @@ from lipcert.errors import InvalidRequest, MissingExtra, SolverUnavailable
 from lipcert.sdp.outcome import Outcome, SolverOptions, Status
 from lipcert.sdp.solvers import interior_point
 from lipcert.sdp.solvers.start import starting_point
-from lipcert.sdp.solvers.transposed import TransposedForm, reduced
+from lipcert.sdp.solvers.transposed import TransposedProgram, reduced
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array, IntArray
@@ -242,7 +242,7 @@ def status_of(cp: Any, status: str | None, options: SolverOptions, seconds: floa
     return Status.ITERATION_LIMIT if status == cp.USER_LIMIT else Status.STALLED
 
 
-def _program(cp: Any, form: TransposedForm, base: Array) -> tuple[Any, Any]:
+def _program(cp: Any, form: TransposedProgram, base: Array) -> tuple[Any, Any]:
     """The problem of cvxpy in theta/base, and this variable."""
     diagonal = np.sqrt(form.diagonal(base))
     V = form.W * np.sqrt(base[form.column]) / diagonal[:, None]

@@ -21,7 +21,7 @@ from lipcert.sdp.solvers import blas
 from lipcert.sdp.solvers.iterate import Iterate, Structure, schur_complement
 from lipcert.sdp.solvers.newton import NewtonSystem
 from lipcert.sdp.solvers.start import starting_point
-from lipcert.sdp.solvers.transposed import Restoration, TransposedForm, reduced
+from lipcert.sdp.solvers.transposed import Restoration, TransposedProgram, reduced
 from lipcert.threads import threads_for
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class Search:
     """The interior-point iteration; `best`, `gap`, `iterations` are valid at any moment."""
 
     def __init__(
-        self, form: TransposedForm, restore: Restoration, theta: Array, options: SolverOptions, clock: float
+        self, form: TransposedProgram, restore: Restoration, theta: Array, options: SolverOptions, clock: float
     ) -> None:
         self.form = form
         self.restore = restore

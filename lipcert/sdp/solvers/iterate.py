@@ -17,7 +17,7 @@ from lipcert.sdp.solvers import blas
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array, IntArray
-    from lipcert.sdp.solvers.transposed import TransposedForm
+    from lipcert.sdp.solvers.transposed import TransposedProgram
 
 BLOCK = 192
 
@@ -82,14 +82,14 @@ class Structure:
         The sums over the groups.
     """
 
-    form: TransposedForm
+    form: TransposedProgram
     blocks: list[tuple[slice, int]]
     row_blocks: list[tuple[slice, int]]
     rows: Sums
     columns: Sums
 
     @classmethod
-    def of(cls, form: TransposedForm) -> Structure:
+    def of(cls, form: TransposedProgram) -> Structure:
         """The structure of a problem."""
         p, N = form.W.shape
         present = form.W != 0

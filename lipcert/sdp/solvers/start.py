@@ -16,14 +16,14 @@ from lipcert.sdp.solvers.iterate import Structure
 if TYPE_CHECKING:
     from lipcert.arrays import Array, IntArray
     from lipcert.sdp.outcome import Solver
-    from lipcert.sdp.solvers.transposed import TransposedForm
+    from lipcert.sdp.solvers.transposed import TransposedProgram
 
 START_MARGIN = 1.5
 ROOM = 0.1
 """The smallest eigenvalue of A that the start should have."""
 
 
-def starting_point(form: TransposedForm, lam: Array | None = None, solve: Solver | None = None) -> Array | None:
+def starting_point(form: TransposedProgram, lam: Array | None = None, solve: Solver | None = None) -> Array | None:
     """theta with A(theta) ≻ 0, as norm products give it, or None where none is found.
 
     Block Cholesky of Z from the last layer to the first: each layer takes multipliers just large enough, in proportion to
@@ -104,7 +104,7 @@ def _add_gram(Q: Array, M: Array, L: Array | None = None) -> None:
     Q[np.ix_(used, used)] += product
 
 
-def _away_from_the_boundary(form: TransposedForm, theta: Array, levels: list[IntArray]) -> Array:
+def _away_from_the_boundary(form: TransposedProgram, theta: Array, levels: list[IntArray]) -> Array:
     """theta with every level's part divided by a factor for each level behind it: the smallest that leaves enough room.
 
     The levels come from the last to the first.
@@ -127,7 +127,7 @@ def _away_from_the_boundary(form: TransposedForm, theta: Array, levels: list[Int
     return theta
 
 
-def _levels(form: TransposedForm) -> list[tuple[IntArray, bool]]:
+def _levels(form: TransposedProgram) -> list[tuple[IntArray, bool]]:
     """Variables of rows in an order in which each level's rows only meet columns of levels before it.
 
     The second entry tells whether a level meets itself: an implicit layer, or a tie over several layers.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class TransposedForm:
+class TransposedProgram:
     """A(theta) = Diag(theta[row]; 1) − W Diag(theta[column]) Wᵀ ⪰ 0, min Σ inverse/theta + Σ linear·theta.
 
     Attributes
@@ -103,7 +103,7 @@ class Restoration:
             np.minimum.at(y, problem.row[rows], most.min(axis=1, initial=tiny))
         return y
 
-    def gram(self, form: TransposedForm, theta: Array, X: Array) -> Array:
+    def gram(self, form: TransposedProgram, theta: Array, X: Array) -> Array:
         """The Gram matrix of [Δv; Δx]: if A w = 0 then Z u = 0 for u = Diag(theta) Wᵀ w."""
         problem = self.problem
         kept = np.zeros(problem.variables)
@@ -117,7 +117,7 @@ class Restoration:
         return G * (np.unique(problem.column[inputs]).size / total) if total > 0 else G
 
 
-def reduced(problem: Problem) -> tuple[TransposedForm, Restoration]:
+def reduced(problem: Problem) -> tuple[TransposedProgram, Restoration]:
     """The transposed form without inputs and channels that reach no output; a long ℓ2 input is compressed."""
     Y = problem.Y
     if problem.output is None and Y.shape[0] > Y.shape[1]:
@@ -156,7 +156,7 @@ def reduced(problem: Problem) -> tuple[TransposedForm, Restoration]:
         parts = parts[: x.shape[1]]
     cost = problem.cost[kept]
     linear = kept >= nu
-    form = TransposedForm(
+    form = TransposedProgram(
         np.asfortranarray(np.hstack([x, v])),
         np.where(row[rows] >= 0, of_row[rows], -1),
         np.concatenate([parts, of_column[inputs:]]),

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lipcert.bounds.lower import lower_bound
+from lipcert.bounds.lower_bound import lower_bound
 from lipcert.bounds.operator_norm import dense_norms
 from lipcert.bounds.witness import Witness, proven_ratio
 from lipcert.errors import InvalidRequest
