@@ -80,7 +80,8 @@ def bound(
         the answer. Where none is given, the matrix-free solver stops after 15 to 60 s, by the size of the network.
     lower, lower_seconds
         Whether to look for a lower bound, and for how many seconds. Without a limit the search takes a number of steps that
-        depends on the network alone, so that the same seed finds the same witness.
+        depends on the network alone, so that the same seed finds the same witness; with `time_limit` it takes what that
+        leaves, and a tenth of it at least.
     seed
         Seed of the search for a lower bound.
     data
@@ -195,6 +196,10 @@ class Question:
         return Claim.about(self.norm, self.output_norm, self.outputs, self.region, self.anchored)
 
 
+_LEAST_SEARCH = 0.1
+"""The part of a time limit that the search for a lower bound has in any case."""
+
+
 @dataclass(frozen=True, eq=False)
 class Search:
     """How a lower bound is looked for: for how many seconds, if limited, from which points (n, samples), with which seed."""
@@ -253,6 +258,7 @@ def answer(
     with np.errstate(over="ignore", invalid="ignore"), budget.within(settings.time_limit):
         proven = Run(graph, claim, settings, watch, guided=search is not None).run()
     proposal = proven.proposal
+    search = _timed(graph, search, settings.time_limit, time.perf_counter() - started)
     found, interrupted = _searched(graph, question, search, proposal, watch)
     status = Status.INTERRUPTED if interrupted else proposal.status
     cutting = None if interrupted else cutting
@@ -295,6 +301,15 @@ def answer(
         depth=0 if tree is None else tree.depth,
     )
     return _honest(result, status, settings.tolerance)
+
+
+def _timed(graph: Graph, search: Search | None, limit: float | None, spent: float) -> Search | None:
+    """The search within what a limit leaves, and no less than a tenth of that; as it is where it has a limit of its own."""
+    from lipcert.bounds.search import default_seconds
+
+    if search is None or search.seconds is not None or limit is None:
+        return search
+    return replace(search, seconds=min(default_seconds(graph), max(limit - spent, _LEAST_SEARCH * limit)))
 
 
 def _searched(

@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     type=float,
     callback=positive,
     metavar="SECONDS",
-    help="Look for it that long.  [default: steps that depend on the network alone]",
+    help="Look for it that long.  [default: steps that depend on the network alone; what --time-limit leaves]",
 )
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Seed of that search."

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import lipcert
-from lipcert.bounds import api, run
+from lipcert.bounds import api, lower, run
 from lipcert.certificates import proof
 from lipcert.errors import InvalidRequest, NotCertified
 from lipcert.graph import build as nn
@@ -328,3 +328,21 @@ def test_the_status_is_optimal_only_where_the_proof_reaches_the_tolerance() -> N
     strict = lipcert.bound(graph, lower=False, tolerance=1e-12)
     assert strict.proof_loss is not None
     assert (strict.proof_loss > 1e-12) == (strict.status is Status.PROOF_LOSS) or strict.status is Status.STALLED
+
+
+@pytest.mark.parametrize(
+    ("limit", "own", "least", "most"),
+    [(None, None, None, None), (5.0, 7.0, 7.0, 7.0), (1e-3, None, 1e-4, 1e-4), (50.0, None, 0.1, 50.0)],
+)
+def test_the_search_takes_what_the_time_limit_leaves(monkeypatch, limit, own, least, most):
+    taken = []
+    original = lower.lower_bound
+
+    def spy(*args, **kwargs):
+        taken.append(kwargs["time_limit"])
+        return original(*args, **kwargs | {"time_limit": 0.05})
+
+    monkeypatch.setattr(lower, "lower_bound", spy)
+    lipcert.bound(network(6, (6, 8, 3)), time_limit=limit, lower_seconds=own)
+    (seconds,) = taken
+    assert seconds is None if least is None else least <= seconds <= most
