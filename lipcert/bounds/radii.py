@@ -205,8 +205,33 @@ class Robustness(Shown):
             ],
         }
 
+    def open_part(self) -> tuple[Array, Array, Array]:
+        """Radii, ascending, with the certified accuracy and that which no counterexample breaks; jumps have two points.
+
+        Examples
+        --------
+        >>> from lipcert.bounds.robustness import robustness
+        >>> from lipcert.graph import build as nn
+        >>> network = nn.sequential(nn.linear([[1.0], [-1.0]]))
+        >>> radii, proven, unbroken = robustness(network, [[0.5], [2.0]], attack=True).open_part()
+        >>> bool((proven <= unbroken).all()), unbroken[[0, -1]]
+        (True, array([1., 0.]))
+        """
+        distances = self.distances
+        ends = np.concatenate([[0.0], self.radii, distances])
+        grid = np.unique(ends[np.isfinite(ends)])
+        alive = self.radii > 0.0
+        # just before each radius, there, and just behind
+        proven = [(alive & (self.radii >= r)).mean() for r in grid], [(alive & (self.radii > r)).mean() for r in grid]
+        unbroken = [(alive & (distances >= r)).mean() for r in grid], [(alive & (distances > r)).mean() for r in grid]
+        return (
+            np.repeat(grid, 3),
+            np.column_stack([proven[0], proven[0], proven[1]]).ravel(),
+            np.column_stack([unbroken[0], unbroken[1], unbroken[1]]).ravel(),
+        )
+
     def plot(self, ax: Any = None) -> Any:
-        """The certified accuracy over the radius.
+        """The certified accuracy over the radius, and, where counterexamples were looked for, what is open shaded.
 
         Parameters
         ----------
@@ -227,6 +252,11 @@ class Robustness(Shown):
         # the accuracy at a radius holds back to the radius before it
         ax.step(np.append(radii, radii[-1]), 100.0 * np.append(accuracy, np.isinf(self.radii).mean()), where="pre")
         what = "certified samples" if self.labels is None else "certified accuracy"
+        if np.isfinite(self.distances).any():
+            at, proven, unbroken = self.open_part()
+            ax.plot(at, 100.0 * unbroken, color="C1", linewidth=1.0, label="not broken")
+            ax.fill_between(at, 100.0 * proven, 100.0 * unbroken, alpha=0.2, color="C1", linewidth=0.0, label="open")
+            ax.legend()
         ax.set(
             xlabel=f"{self.norm.symbol} radius, in units of the network's input", ylabel=f"{what} (%)", ylim=(0, 102)
         )

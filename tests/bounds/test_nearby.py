@@ -116,6 +116,22 @@ def test_certificates_of_classes(kind, tmp_path):
             ClassCertificate.from_json(broken)
 
 
+def test_multipliers_of_ellipsoids_stand_once_in_a_file():
+    graph, points = classifier(3)
+    result = robustness(graph, points, at=1.3 * float(np.median(robustness(graph, points).radii)))
+    document = json.loads(result.certificate.to_json())
+    kept = [sample for sample in document["samples"] if sample["local"] is not None]
+    assert len(kept) > 1
+    assert len(document["ellipsoids"]) == 1
+    assert all(sample["local"]["hints"]["ellipsoids"] == 0 for sample in kept)
+    again = ClassCertificate.from_json(json.dumps(document))
+    assert json.loads(again.to_json()) == document
+    for number in (1, -1, "0", None):
+        kept[0]["local"]["hints"]["ellipsoids"] = number
+        with pytest.raises(InvalidCertificate):
+            ClassCertificate.from_json(json.dumps(document))
+
+
 def spoiled(item):
     """A proof of a margin whose multipliers are zero."""
     if isinstance(item, str):

@@ -218,6 +218,21 @@ def test_images_are_flattened_row_by_row() -> None:
     assert len(result.sha256) == 64
 
 
+def test_the_open_part_lies_between_the_certified_and_the_broken() -> None:
+    rng = np.random.default_rng(0)
+    network = nn.sequential(nn.linear(rng.standard_normal((6, 3))), nn.relu(), nn.linear(rng.standard_normal((3, 6))))
+    result = robustness(network, rng.standard_normal((12, 3)), attack=True)
+    at, proven, unbroken = result.open_part()
+    assert (np.diff(at) >= 0.0).all()
+    assert (proven <= unbroken).all()
+    grid = np.unique(at)
+    for k, r in enumerate(0.5 * (grid[1:] + grid[:-1])):
+        for found, expected in ((proven, result.radii >= r), (unbroken, (result.radii > 0.0) & (result.distances > r))):
+            # behind one radius and before the next
+            assert found[3 * k + 2] == found[3 * k + 3] == expected.mean()
+    assert unbroken[-1] == 0.0
+
+
 def test_plot() -> None:
     pytest.importorskip("matplotlib")
     from matplotlib.figure import Figure
