@@ -389,6 +389,7 @@ def _branched(
         )
     except (DoesNotApply, NotCertified) as error:
         return replace(proven, notes=(*proven.notes, error.what)), None
+    proven = replace(proven, notes=(*proven.notes, *tree.notes))
     value = tree.certificate.value
     return (replace(proven, certificate=tree.certificate, value=value) if value < proven.value else proven), tree
 

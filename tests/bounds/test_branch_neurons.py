@@ -11,7 +11,7 @@ import pytest
 from scipy.optimize import linprog
 
 import lipcert
-from lipcert.bounds.branch import Tree, branch
+from lipcert.bounds.branch import Tree, branch, neurons
 from lipcert.bounds.branch.neurons import Neurons
 from lipcert.bounds.run import Run
 from lipcert.bounds.settings import Settings
@@ -273,3 +273,37 @@ def test_constants_of_the_literature(shared_data: Path, name: str, norm: object,
     found = lipcert.bound(shared_data / "local" / f"{name}.onnx", norm=norm, region=region, branch=60.0, gap=1e-5)
     assert found.lower <= found.upper <= found.lower * (1.0 + 1.1e-5)
     assert found.upper == pytest.approx(exact, rel=2e-5)
+
+
+def interrupted(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C at some call within the work on some node."""
+    rng = np.random.default_rng(seed)
+    graph = network(seed, (nn.relu(), nn.leaky_relu(0.3))[seed % 2], (2, 4, 3, 2))
+    claim = Claim(region=(Box(-1.0, 1.0).fitted(2), None)[seed // 2 % 2])
+    name = ("part", "solve", "lower", "inner_point")[seed % 4]
+    plain, moment, calls = getattr(neurons, name), int(rng.integers(0, 12)), itertools.count()
+
+    def stop(*args: object, **named: object) -> object:
+        if next(calls) == moment:
+            raise KeyboardInterrupt
+        return plain(*args, **named)
+
+    certificate = Run(graph, claim, Settings()).run().certificate
+    assert certificate is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(neurons, name, stop)
+        tree = branch(Neurons.of(graph, claim, "comparators"), certificate)
+    assert tree.certificate.value <= certificate.value
+    assert verify(tree.certificate, graph).value == tree.certificate.value
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_interruption_within_a_node_leaves_a_proven_tree(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupted(seed, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_two_hundred_interruptions(monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in range(200):
+        interrupted(seed, monkeypatch)

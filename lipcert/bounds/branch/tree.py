@@ -87,6 +87,8 @@ class Tree:
         OPTIMAL where the gap is closed or nothing is left to cut in the worst leaf; else what ended it.
     lower
         A lower bound from the tree that is better than the one that was given, or None.
+    notes
+        What happened on the way.
     """
 
     certificate: Certificate
@@ -94,6 +96,7 @@ class Tree:
     depth: int
     status: Status
     lower: LowerBound | None = None
+    notes: tuple[str, ...] = ()
 
 
 def branch(
@@ -155,9 +158,10 @@ def branch(
     leaves = tuple(node.leaf for node in search.queue)
     value = max((node.value for node in search.queue), default=root.value)
     if not leaves or value >= root.value:
-        return Tree(root, 1, 0, status, search.found)
+        return Tree(root, 1, 0, status, search.found, tuple(search.lost))
     certificate = strategy.certificate(root, leaves, value)
-    return Tree(certificate, len(leaves), max(len(leaf.cuts) for leaf in leaves), status, search.found)
+    depth = max(len(leaf.cuts) for leaf in leaves)
+    return Tree(certificate, len(leaves), depth, status, search.found, tuple(search.lost))
 
 
 class _Search:
@@ -170,6 +174,7 @@ class _Search:
         self.queue: list[Node] = []
         self.jobs: int | None = None
         self.progress: Callable[[Progress], None] | None = None
+        self.lost: list[str] = []
         self.started = time.perf_counter()
         self.longest = 0.0
 
@@ -198,23 +203,34 @@ class _Search:
 
     def _advance(self) -> None:
         """Replace the worst leaves by their children, as many at once as there are workers."""
-        from joblib import Parallel, delayed, effective_n_jobs
+        from joblib import effective_n_jobs
 
         chosen = [
             node
             for node in heapq.nsmallest(max(1, effective_n_jobs(self.jobs)), self.queue)
             if node.value > self.below and node.split is not None
         ]
-        if len(chosen) == 1:
-            found = [self.strategy.children(chosen[0], self.below)]
-        else:
-            found = Parallel(n_jobs=self.jobs)(delayed(self.strategy.children)(node, self.below) for node in chosen)
+        found = self._children(chosen)
         after = [node for node in self.queue if node not in chosen]
         for node, children in zip(chosen, found, strict=True):
             after += [replace(node, split=None, stuck=True)] if children is None else children
         heapq.heapify(after)
         self.queue = after
         self._witnessed([child for children in found if children is not None for child in children])
+
+    def _children(self, chosen: Sequence[Node]) -> Sequence[Sequence[Node] | None]:
+        """The children of some nodes, wherever joblib's backend sends them."""
+        from joblib import Parallel, delayed
+
+        if len(chosen) > 1:
+            try:
+                return list(
+                    Parallel(n_jobs=self.jobs)(delayed(self.strategy.children)(node, self.below) for node in chosen)
+                )
+            except Exception as error:
+                # whatever a backend raises when its workers are lost; a real error comes again below
+                self.lost.append(f"work was done again here, as its workers were lost: {type(error).__name__}")
+        return [self.strategy.children(node, self.below) for node in chosen]
 
     def _witnessed(self, nodes: Sequence[Node]) -> None:
         """Prove the best witness of new nodes where that closes some of the gap."""
