@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
+_LONG, _HEAD, _TAIL = 200, 60, 20
+
+
+def short(text: str) -> str:
+    """The text with very long words, such as labels of thousands of digits, cut in the middle.
+
+    Examples
+    --------
+    >>> short("no output '" + "9" * 5000 + "'")
+    "no output '99999999999999999999999999999999999999999999999999999999999…9999999999999999999'"
+    """
+    return re.sub(rf"\S{{{_LONG},}}", lambda word: f"{word[0][:_HEAD]}…{word[0][-_TAIL:]}", text)
+
 
 class LipcertError(Exception):
     """Base class: what happened, where, and what to do next, in one line.
@@ -31,7 +46,7 @@ class LipcertError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{text}; {self.advice}" if self.advice else text
+        return short(f"{text}; {self.advice}" if self.advice else text)
 
 
 class InvalidModel(LipcertError):

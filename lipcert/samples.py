@@ -115,7 +115,8 @@ def whole_labels(values: Any, samples: int, where: str = "") -> IntArray:
     array = np.asarray(values, dtype=np.float64).reshape(-1)
     if array.size != samples:
         raise InvalidRequest(f"{array.size} labels for {samples} samples", where=where)
-    wrong = np.flatnonzero(~(array == np.round(array)))
+    # beyond, float64 holds no neighbouring whole numbers
+    wrong = np.flatnonzero(~((array == np.round(array)) & (np.abs(array) < 2.0**53)))
     if wrong.size:
         raise InvalidRequest(
             f"the label {array[wrong[0]]} of sample {wrong[0]} is no whole number",

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from lipcert import __version__
-from lipcert.errors import LipcertError
+from lipcert.errors import LipcertError, short
 
 REFUTED = 1
 NOT_PROVEN = 3
@@ -37,6 +37,9 @@ class Commands(click.Group):
             _fail("the memory does not suffice; try --method layer or --method product", NOT_PROVEN)
         except KeyboardInterrupt:
             _fail("interrupted before a bound was proven", INTERRUPTED)
+        except click.UsageError as error:
+            error.__dict__["message"] = short(error.message)
+            raise
         except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
             raise
         except Exception as error:

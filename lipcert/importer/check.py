@@ -212,6 +212,8 @@ def agree(path: str | Path, other: str, graph: Graph, x: Array, theirs: Array, r
         peak, shaken = (np.abs(v).max(axis=0, initial=0.0) for v in (ours, moved - ours))
         peak = np.maximum(peak, peak[:ordinary].min() if ordinary else 0.0)
         room = np.asarray(_ROUNDINGS * (unit * rounding.cancelled * peak + shaken) + np.finfo(np.float32).tiny)
+        # what overflows when it is shaken explains everything
+        room = np.where(np.isnan(room), np.inf, room)
         gap = np.abs(np.where(usable, ours - np.where(usable, theirs, 0.0), 0.0)).max(axis=0, initial=0.0)
     for k in np.flatnonzero(usable & ~(gap <= room)):
         room[k] += _ROUNDINGS * rounding.noise(int(k))

@@ -122,8 +122,12 @@ def exactly_outward(seed: int) -> bool:
     with ctx.workprec(300):
         w = record.ball([arb(v) for v in x.tolist()], {key: value[0] for key, value in parameters.items()})
         rest = [y - arb(s) * arb(v) for y, s, v in zip(w, slope.tolist(), x.tolist(), strict=True)]
-        inside = all(arb(a) <= y <= arb(b) for a, y, b in zip(image.low.tolist(), w, image.high.tolist(), strict=True))
-        between = all(arb(a) <= y <= arb(b) for a, y, b in zip(under.tolist(), rest, over.tolist(), strict=True))
+        # erf(16) is closer to one than 300 bits tell
+        ends = [(image.low, w, image.high), (under, rest, over)]
+        inside, between = (
+            not any(y < arb(a) or y > arb(b) for a, y, b in zip(low.tolist(), numbers, high.tolist(), strict=True))
+            for low, numbers, high in ends
+        )
     return inside and between
 
 

@@ -10,13 +10,16 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
 import lipcert
 from lipcert import budget
-from lipcert.errors import InvalidModel, OutOfTime, UnsupportedModel
+from lipcert.cli import cli
+from lipcert.errors import InvalidModel, InvalidRequest, OutOfTime, UnsupportedModel
 from lipcert.importer import walk
 from lipcert.importer.sizes import Operands, result_size
+from lipcert.samples import read_labelled
 
 BIG = 10**9
 FLOAT = np.float32
@@ -244,3 +247,33 @@ def test_crops_beyond_the_image_are_refused(tmp_path: Path) -> None:
     node, constants = node_with("Pad", ["x"], [ints(0, 0, 0, -5)], {}, "y")
     with pytest.raises(InvalidModel, match="crops more"):
         lipcert.load(written(tmp_path / "net.onnx", [node], constants, [1, 3]), check=False)
+
+
+def test_long_names_are_cut_in_messages(tmp_path: Path) -> None:
+    digits = "9" * 5000
+    path = written(tmp_path / "net.onnx", [helper.make_node("Relu", ["x"], ["y"])], {}, [1, 3])
+    with pytest.raises(InvalidRequest) as caught:
+        lipcert.load(path, output=digits)
+    assert len(str(caught.value)) < 400
+    for arguments in (
+        ["--to", digits],
+        ["--outputs", digits],
+        ["--seed", digits],
+        ["--method", digits],
+        ["--dim", digits],
+    ):
+        result = CliRunner().invoke(cli, ["bound", str(path), *arguments])
+        assert result.exit_code == 2, arguments[0]
+        assert len(result.output.strip().splitlines()[-1]) < 400, arguments[0]
+    named = written(tmp_path / "named.onnx", [helper.make_node("Floor", ["x"], ["y"], name=digits)], {}, [1, 3])
+    with pytest.raises(UnsupportedModel) as refused:
+        lipcert.load(named)
+    assert len(str(refused.value)) < 400
+
+
+def test_labels_beyond_whole_numbers_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("9" * 5000 + "\n")
+    (tmp_path / "x.csv").write_text("1,2\n")
+    with pytest.raises(InvalidRequest, match="no whole number"):
+        read_labelled(tmp_path / "x.csv", 2, labels=path)
