@@ -30,6 +30,7 @@ lint: $(VENV)/.dev
 	$(BIN)/lint-imports
 	$(BIN)/lint-imports tests/cycles.ini
 	$(BIN)/python tests/sizes.py
+	$(BIN)/python tests/untyped.py
 
 docs: $(VENV)/.docs
 	$(BIN)/python docs/generate.py

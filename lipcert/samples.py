@@ -7,7 +7,7 @@ import io
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from lipcert.regions import Ball, Box
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike
 
     from lipcert.arrays import Array, IntArray
     from lipcert.regions import Region
@@ -104,7 +106,7 @@ def read_labelled(
     return Samples(rows, None if found is None else whole_labels(found, len(rows), str(path)))
 
 
-def whole_labels(values: Any, samples: int, where: str = "") -> IntArray:
+def whole_labels(values: ArrayLike, samples: int, where: str = "") -> IntArray:
     """Labels as whole numbers, one a sample.
 
     Raises

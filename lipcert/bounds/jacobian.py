@@ -19,6 +19,7 @@ from lipcert.rounding import Interval
 from lipcert.shown import Shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from lipcert.arrays import Array, IntArray
@@ -130,7 +131,7 @@ def jacobian(model: Graph | str | Path, region: Region | None = None, *, form: s
     return Jacobian(found.entries.low, found.entries.high, found.sums, region, name)
 
 
-def _shown(x: float, rounded: Any) -> str:
+def _shown(x: float, rounded: Callable[[float], str]) -> str:
     """A number of either sign, rounded as a bound."""
     if x >= 0.0:
         return str(rounded(x))

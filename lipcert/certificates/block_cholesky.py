@@ -14,7 +14,7 @@ tridiagonal. Cholesky goes from the input to the output, and its errors are thos
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -323,14 +323,16 @@ def _factorises(sizes: list[int], M: dict[tuple[int, int], sp.csr_array], shift:
     return True
 
 
-def _transposed_product(a: Any, b: Any) -> Any:
+def _transposed_product(a: Array | sp.csr_array, b: Array | sp.csr_array) -> Array | sp.csr_array:
     """Aᵀ B by rows; of Aᵀ A the upper triangle will do. Dense ones by the library that factorises (see `contraction`)."""
     if sp.issparse(a) or sp.issparse(b):
-        return a.T @ b
+        return cast("Array | sp.csr_array", a.T @ b)
     return (blas.dsyrk(1.0, a, trans=True, lower=True) if a is b else blas.dgemm(1.0, b, a, trans_a=True)).T
 
 
-def _subtract(blocks: dict[tuple[int, int], Array | sp.csr_array], i: int, j: int, product: Any) -> None:
+def _subtract(
+    blocks: dict[tuple[int, int], Array | sp.csr_array], i: int, j: int, product: Array | sp.csr_array
+) -> None:
     old = blocks.get((i, j))
     if old is None:
         blocks[i, j] = -product

@@ -11,7 +11,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
@@ -58,7 +58,7 @@ class LinearMap(ABC):
         return self.shape[0]
 
     @abstractmethod
-    def _content(self) -> tuple[Any, ...]:
+    def _content(self) -> tuple[object, ...]:
         """The arrays and numbers that define the map, for `fingerprint`."""
 
     @property
@@ -118,7 +118,7 @@ class Dense(LinearMap):
     def to_dense(self) -> Array:
         return self.matrix
 
-    def _content(self) -> tuple[Any, ...]:
+    def _content(self) -> tuple[object, ...]:
         return (self.matrix,)
 
 
@@ -160,7 +160,7 @@ class Sparse(LinearMap):
     def to_sparse(self) -> sp.csr_array:
         return self.matrix
 
-    def _content(self) -> tuple[Any, ...]:
+    def _content(self) -> tuple[object, ...]:
         return (self.matrix.data, self.matrix.indices.astype(np.int64), self.matrix.indptr.astype(np.int64))
 
 
@@ -236,7 +236,7 @@ class Index(LinearMap):
         index = np.where(self.index >= 0, first.index[np.maximum(self.index, 0)], -1)
         return Index(index, first.columns)
 
-    def _content(self) -> tuple[Any, ...]:
+    def _content(self) -> tuple[object, ...]:
         return (self.index.astype(np.int64), self.columns)
 
 
@@ -275,7 +275,7 @@ class Diagonal(LinearMap):
     def to_sparse(self) -> sp.csr_array:
         return sp.csr_array(sp.diags_array(self.entries))
 
-    def _content(self) -> tuple[Any, ...]:
+    def _content(self) -> tuple[object, ...]:
         return (self.entries, self.radii if self.radii is not None else 0)
 
 
@@ -387,7 +387,7 @@ class Convolution(LinearMap):
         source = np.arange(self.shape[1]).reshape(self.groups, -1, *self.size)
         index = np.full((*source.shape[:2], *self.kernel.shape[2:], *self.size_out), -1, dtype=np.int64)
         for tap, reads, writes in self._taps:
-            at: tuple[Any, ...] = (slice(None), slice(None), *tap, *writes)
+            at: tuple[int | slice, ...] = (slice(None), slice(None), *tap, *writes)
             index[at] = source[(slice(None), slice(None), *reads)]
         return index.reshape(self.groups, self.kernel[0].size, -1)
 
@@ -407,13 +407,13 @@ class Convolution(LinearMap):
         parts = [x[0] if self.groups == 1 else np.concatenate(x) for x in (values, indices)]
         return sp.csr_array((*parts, ends.astype(np.int32 if ends[-1] < 2**31 else np.int64)), shape=self.shape)
 
-    def _content(self) -> tuple[Any, ...]:
+    def _content(self) -> tuple[object, ...]:
         return (self.kernel, self.size, self.stride, self.dilation, self.pads, self.groups)
 
 
 def _tap(kernel: Array, tap: tuple[int, ...]) -> Array:
     """The channel matrix of one kernel position."""
-    index: tuple[Any, ...] = (Ellipsis, *tap)
+    index: tuple[int | slice, ...] = (*[slice(None)] * (kernel.ndim - len(tap)), *tap)
     return np.asarray(kernel[index])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 from lipcert.activations.record import Pointwise
 from lipcert.graph.linear_maps import Index
@@ -49,7 +48,7 @@ def _increasing(graph: Graph, node: Node, readers: Counter[int]) -> Activation |
     if not isinstance(node, Activation) or node.kind != "maximum":
         return None
     position = node.parent
-    window: Any = graph.nodes[position]
+    window = graph.nodes[position]
     if isinstance(window, Affine):
         only = window.maps[0]
         if len(window.maps) > 1 or window.bias is not None or not isinstance(only, Index) or (only.index < 0).any():

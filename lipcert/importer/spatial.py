@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -78,7 +77,13 @@ def _conv_transpose(ctx: Context, x: Tensor, kernel: Array) -> Tensor:
 
 
 def _transpose_matrix(
-    x: Tensor, kernel: Array, size: Any, stride: Any, dilation: Any, pads: Any, groups: int
+    x: Tensor,
+    kernel: Array,
+    size: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+    pads: Sequence[int],
+    groups: int,
 ) -> sp.csr_array:
     """The transposed convolution where its output is larger than a plain adjoint would give: crop a wider adjoint."""
     rank = len(size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from lipcert.sdp.problem import compress_inputs, subproblems
 from lipcert.sdp.solvers.conic import BACKENDS, Backend, load_cvxpy, outer_products, run, status_of
 
 if TYPE_CHECKING:
+    import scipy.sparse as sp
+
     from lipcert.arrays import Array, IntArray
     from lipcert.graph.nodes import Graph
 
@@ -145,7 +147,7 @@ def _solve_published(job: Job, backend: Backend) -> Proposal:
     product = job.prepared.product
     scale = product.value if product is not None and product.value > 0 else 1.0
 
-    def sums(columns: Array, groups: IntArray, chosen: IntArray) -> Any:
+    def sums(columns: Array, groups: IntArray, chosen: IntArray) -> sp.csr_array:
         """Σ c cᵀ over the columns whose group is chosen, one matrix a group."""
         number = np.full(problem.multipliers + 1, -1)
         number[chosen] = np.arange(chosen.size)
