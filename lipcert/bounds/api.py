@@ -15,6 +15,7 @@ from lipcert.bounds.run import Run
 from lipcert.bounds.settings import Settings
 from lipcert.bounds.types import Bound, OutputBound
 from lipcert.bounds.watch import Proven, Watch, within
+from lipcert.certificates.claims import Entries
 from lipcert.errors import DoesNotApply, InvalidRequest, NotCertified
 from lipcert.graph.claim import Claim
 from lipcert.graph.nodes import Graph
@@ -257,7 +258,7 @@ def answer(
     # what overflows is not proven, which is message enough
     with np.errstate(over="ignore", invalid="ignore"), budget.within(settings.time_limit):
         proven = Run(graph, claim, settings, watch, guided=search is not None).run()
-    proposal = proven.proposal
+    proposal = proven.settled
     search = _timed(graph, search, settings.time_limit, time.perf_counter() - started)
     found, interrupted = _searched(graph, question, search, proposal, watch)
     status = Status.INTERRUPTED if interrupted else proposal.status
@@ -351,8 +352,16 @@ def _each(claim: Claim, proven: Proven, lowers: list[float]) -> tuple[OutputBoun
     values = [proven.value] * len(labels) if certificate is None else certificate.values(len(labels))
     if certificate is None and products is not None:
         values = [min(value, own) for value, own in zip(values, products, strict=True)]
+    methods = [proven.proposal.method] * len(labels)
+    if certificate is not None:
+        methods = [
+            "jacobian" if isinstance(item, Entries) else methods[i]
+            for i, item in enumerate(certificate.decisive_of_each(len(labels)))
+        ]
     return tuple(
-        OutputBound(label, values[i], lowers[i] if lowers else None, None if products is None else products[i])
+        OutputBound(
+            label, values[i], lowers[i] if lowers else None, None if products is None else products[i], methods[i]
+        )
         for i, label in enumerate(labels)
     )
 

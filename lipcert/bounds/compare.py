@@ -9,9 +9,12 @@ from lipcert.bounds.api import Question, answer, read_model
 from lipcert.bounds.axes import axes
 from lipcert.bounds.settings import Settings
 from lipcert.bounds.table import METHODS
+from lipcert.bounds.types import scope
 from lipcert.bounds.watch import within
+from lipcert.bounds.widths import plot_layers
 from lipcert.errors import DoesNotApply, InvalidRequest, LipcertError, MissingExtra, NotCertified, SolverUnavailable
 from lipcert.figures import downward, duration, upward
+from lipcert.graph.claim import place
 from lipcert.sdp.outcome import Status
 from lipcert.shown import Shown
 
@@ -20,9 +23,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lipcert.bounds.types import Bound
-    from lipcert.graph.claim import Claim
     from lipcert.graph.nodes import Graph
     from lipcert.norms import Norm
+    from lipcert.ranges import LayerOnRegion
+    from lipcert.regions import Region
     from lipcert.sdp.outcome import Progress
 
 
@@ -75,6 +79,8 @@ class Comparison(Shown):
         The selected outputs and margins, of which the bounds are the largest; empty for all together.
     model, sha256
         The file and its hash, where there is one.
+    region, anchored
+        Where the bounds hold, None for the whole space, and whether changes start from the centre.
     """
 
     entries: tuple[Entry, ...]
@@ -84,6 +90,18 @@ class Comparison(Shown):
     outputs: tuple[str, ...] = ()
     model: str = ""
     sha256: str = ""
+    region: Region | None = None
+    anchored: bool = False
+
+    @property
+    def scope(self) -> str:
+        """Where the bounds hold, in words."""
+        return place(self.region, self.anchored)
+
+    @property
+    def layers(self) -> tuple[LayerOnRegion, ...]:
+        """What became of the layers on the region, as the method with the smallest bound took them."""
+        return () if self.best.bound is None else self.best.bound.layers
 
     def facts(self) -> list[tuple[str, str]]:
         """What a prompt and a notebook show."""
@@ -111,6 +129,9 @@ class Comparison(Shown):
             "norm": str(self.norm),
             "output_norm": str(self.output_norm),
             "outputs": list(self.outputs),
+            "scope": scope(self.region, self.anchored),
+            "decided": sum(layer.decided for layer in self.layers),
+            "layers": [layer.to_dict() for layer in self.layers],
             "lower": self.lower,
             "best": self.best.method,
             "methods": [entry.to_dict() for entry in self.entries],
@@ -148,11 +169,16 @@ class Comparison(Shown):
             ax.axvline(self.lower, color="black", linestyle="--", label=f"lower bound {self.lower:.5g}")
             ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0))
         target = "|·|" if self.outputs else self.output_norm.symbol
-        ax.set_xlabel(f"proven Lipschitz bound ({self.norm.symbol} → {target})")
+        where = "" if self.region is None else f", {self.scope}"
+        ax.set_xlabel(f"proven Lipschitz bound ({self.norm.symbol} → {target}{where})")
         if max(values) > 20.0 * (self.lower or min(values)) > 0.0:
             ax.set_xscale("log")
         ax.margins(x=0.25)
         return ax
+
+    def plot_layers(self, ax: Any = None) -> Any:
+        """On a region: the widths of the ranges layer by layer, and how many neurons are decided; as `plot`."""
+        return plot_layers(self.layers, ax)
 
     def named(self, model: str, sha256: str) -> Comparison:
         """The same comparison with the model's file name and hash."""
@@ -174,6 +200,8 @@ def compare(
     jobs: int | None = None,
     progress: Callable[[Progress], None] | None = None,
     solver_options: dict[str, object] | None = None,
+    region: Region | None = None,
+    anchored: bool = False,
 ) -> Comparison:
     """Bound a network by several methods.
 
@@ -185,7 +213,7 @@ def compare(
         Names from `lipcert methods`, or one text with commas between them; all by default. A
         method that does not apply to the network, or whose solver is
         not there, is listed with its reason.
-    norm, output_norm, outputs, solver, tolerance, form, jobs, progress, solver_options
+    norm, output_norm, outputs, solver, tolerance, form, jobs, progress, solver_options, region, anchored
         As in `lipcert.bound`.
     time_limit
         Seconds for the solver of each method.
@@ -222,7 +250,7 @@ def compare(
     if not chosen:
         raise InvalidRequest("no methods to compare", advice=f"name some of {', '.join(METHODS)}")
     graph, name, digest = read_model(model)
-    question = Question.parse(norm, output_norm, outputs, graph.output_size)
+    question = Question.parse(norm, output_norm, outputs, graph.output_size).on(region, anchored, graph.input_size)
     entries: list[Entry] = []
     interrupted = False
     for method in chosen:
@@ -247,15 +275,22 @@ def compare(
         raise NotCertified(
             "no method proved a bound", advice="; ".join(f"{entry.method}: {entry.reason}" for entry in entries)
         )
-    below = _lower(graph, question.claim, progress) if lower and not interrupted else None
+    below = _lower(graph, question, progress) if lower and not interrupted else None
     norms = question.norm, question.output_norm
-    return Comparison(tuple(entries), below, *norms, question.outputs.labels, name, digest)
+    return Comparison(
+        tuple(entries), below, *norms, question.outputs.labels, name, digest, question.region, question.anchored
+    )
 
 
-def _lower(graph: Graph, claim: Claim, progress: Callable[[Progress], None] | None) -> float | None:
+def _lower(graph: Graph, question: Question, progress: Callable[[Progress], None] | None) -> float | None:
+    from lipcert.bounds.inside import lower_inside
     from lipcert.bounds.lower_bound import lower_bound
 
+    claim = question.claim
+    about, norms = claim.select(graph), (claim.norm, claim.output_norm)
     try:
-        return lower_bound(claim.select(graph), claim.norm, claim.output_norm, progress=progress).value
+        if claim.region is None:
+            return lower_bound(about, *norms, progress=progress).value
+        return lower_inside(about, *norms, claim.region, anchored=claim.anchored, progress=progress).value
     except LipcertError:
         return None

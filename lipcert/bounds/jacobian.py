@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lipcert.bounds.api import read_model
+from lipcert.errors import MissingExtra
 from lipcert.figures import downward, upward
 from lipcert.graph.claim import place
 from lipcert.graph.prepare import prepare
@@ -21,6 +22,8 @@ from lipcert.shown import Shown
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from pandas import DataFrame
 
     from lipcert.arrays import Array, IntArray
     from lipcert.graph.nodes import Graph
@@ -79,6 +82,29 @@ class Jacobian(Shown):
             "high": self.high.tolist(),
             "monotone": self.monotone().tolist(),
         }
+
+    def to_frame(self) -> DataFrame:
+        """A pandas DataFrame with one row an entry: output, input, low, high, monotone.
+
+        Raises
+        ------
+        MissingExtra
+            If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise MissingExtra("pandas", "frame", purpose="a DataFrame") from None
+        outputs, inputs = np.indices(self.low.shape)
+        return pd.DataFrame(
+            {
+                "output": outputs.ravel(),
+                "input": inputs.ravel(),
+                "low": self.low.ravel(),
+                "high": self.high.ravel(),
+                "monotone": self.monotone().ravel(),
+            }
+        )
 
     def table(self) -> list[tuple[str, str, str, str, str]]:
         """One row an entry: output, input, low, high, and how the output depends on the input."""

@@ -14,10 +14,12 @@ import numpy as np
 
 from lipcert.activations import TABLE
 from lipcert.bounds.product import norm_product
+from lipcert.certificates.claims import Scaling
 from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, Input, Node
 from lipcert.graph.prepare import prepare
 from lipcert.graph.selection import Selection
 from lipcert.graph.sizes import activations
+from lipcert.ranges import localise
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array
@@ -96,9 +98,9 @@ def layers(bound: Bound, graph: Graph) -> Layers | None:
     [[5.0, 5.0], [2.0, 2.0]]
     """
     certificate = bound.certificate
-    if certificate is None or not certificate.scalings:
+    scaling = None if certificate is None else certificate.decisive
+    if certificate is None or not isinstance(scaling, Scaling):
         return None
-    scaling = max(certificate.scalings, key=lambda item: item.value())
     if scaling.value() < bound.upper * (1.0 - 1e-6):
         # the norm product, reported as it is although its multipliers prove less
         return None
@@ -108,13 +110,17 @@ def layers(bound: Bound, graph: Graph) -> Layers | None:
     largest = max(bound.each, key=lambda item: item.upper) if bound.each else None
     alone = selected if largest is None else _tagged(Selection((largest.output,)).apply(graph), {})
     written = prepare(alone, "blocks")
-    product = norm_product(written) if bound.product is not None else None
+    # that of a bound on a region is of other slopes
+    compared = bound.product is not None and bound.region is None
+    product = norm_product(written) if compared else None
     weights = {} if product is None else {written.nodes[k].name: weight for k, weight in product.weights().items()}
     # the output norm ℓ1 weighs the outputs by 1/n
     spread = 1.0 if scaling.n is None else float(np.linalg.norm(scaling.n))
     parts: dict[str, list[Array]] = {}
     at = 0
-    for node in activations(prepare(selected, certificate.form)):
+    claim = certificate.claim
+    here = localise(prepare(selected, certificate.form), claim.region, anchored=claim.anchored, hints=certificate.hints)
+    for node in activations(here.graph):
         groups, unit = _groups_and_unit(node)
         if groups:
             # the stages of a sorting network have one origin
@@ -132,7 +138,8 @@ def layers(bound: Bound, graph: Graph) -> Layers | None:
         )
         for key, arrays in parts.items()
     ]
-    return Layers(tuple(found), scaling.value(), bound.product if largest is None else largest.product)
+    whole = bound.product if largest is None else largest.product
+    return Layers(tuple(found), scaling.value(), whole if compared else None)
 
 
 def _tagged(graph: Graph, origins: dict[str, Activation], prefix: str = "") -> Graph:

@@ -15,7 +15,7 @@ from lipcert.constraints.interconnection import Interconnection, lower
 from lipcert.constraints.multipliers import Multipliers, Tie, tie_groups
 from lipcert.constraints.operator import Operator
 from lipcert.errors import NotCertified
-from lipcert.graph.nodes import Activation
+from lipcert.graph.nodes import Activation, FixedPoint
 from lipcert.norms import Norm
 from lipcert.sdp.many import solve_all
 from lipcert.sdp.outcome import Outcome, Progress, SolverOptions, Status
@@ -137,6 +137,14 @@ def _no_value(job: Job) -> float | None:
     return None
 
 
+def _refuses_entries(job: Job) -> str | None:
+    if job.claim.region is None:
+        return "it is for a region, such as --box or --center with --radius"
+    if any(isinstance(node, FixedPoint) for _, node in job.graph.walk()):
+        return "the network has an implicit layer"
+    return None
+
+
 @dataclass(frozen=True)
 class Method:
     """One bound method.
@@ -155,6 +163,8 @@ class Method:
         The bound that the method proves by itself, without multipliers, or None where it has none.
     whole
         Whether its multipliers are those of the whole network; else its proposals carry a proven value.
+    by_entries
+        Whether the entries of the Jacobian on the region prove it, without multipliers.
     """
 
     name: str
@@ -165,6 +175,12 @@ class Method:
     form: str | None = None
     value: Callable[[Job], float | None] = _no_value
     whole: bool = True
+    by_entries: bool = False
+
+    @property
+    def solves(self) -> bool:
+        """Whether a solver is at work for it."""
+        return not self.by_entries and self.name != "product"
 
 
 def solve_tied(job: Job, tie: Tie) -> Proposal:
@@ -353,5 +369,13 @@ RECORDS = (
             partial(solve_tied, tie=tie),
         )
         for tie in (Tie.LAYER, Tie.CHANNEL, Tie.NEURON)
+    ),
+    Method(
+        "jacobian",
+        "the entries of the Jacobian on a region",
+        "Shi et al., NeurIPS 2022, arXiv 2210.07394; Zhang et al., AAAI 2019, arXiv 1810.11783",
+        lambda job: Proposal((), "jacobian", "none", Status.CLOSED_FORM, None, None),
+        refuses=_refuses_entries,
+        by_entries=True,
     ),
 )

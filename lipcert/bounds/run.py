@@ -15,7 +15,8 @@ from lipcert.bounds.settings import AUTO
 from lipcert.bounds.table import METHODS
 from lipcert.bounds.watch import Proven, Watch
 from lipcert.certificates import Prover
-from lipcert.certificates.claims import LEAST
+from lipcert.certificates.certificate import PROGRAMS
+from lipcert.certificates.claims import LEAST, Entries
 from lipcert.certificates.memory import available
 from lipcert.certificates.prover import through_head
 from lipcert.constraints.multipliers import Tie, tie_groups
@@ -158,7 +159,7 @@ class Run:
             else registration(self.settings.solver)
         )
         if self.settings.method != AUTO:
-            return [(self.settings.method, "none" if self.settings.method == "product" else entry.name)]
+            return [(self.settings.method, entry.name if METHODS[self.settings.method].solves else "none")]
         product = [] if self.product is None else [("product", "none")]
         finest = [("neuron", entry.name)] if size <= DENSE_LIMIT or entry.takes is Takes.OPERATOR else []
         parts = [("segments", entry.name)] if self.claim.euclidean and product else []
@@ -294,6 +295,9 @@ class Run:
         reason = method.refuses(job)
         if reason is not None:
             raise DoesNotApply(f"the method {name} does not apply: {reason}", advice="use --method auto")
+        if method.by_entries:
+            certificate = self.prover(form).by_jacobian()
+            return Proven(method.propose(job), certificate, certificate.value, job)
         value = method.value(job)
         if value is not None:
             return self._valued(job, method, value)
@@ -308,23 +312,28 @@ class Run:
         return attempt.proven(method.propose(attempt.job))
 
     def _by_jacobian(self) -> None:
-        """The other source of bounds on a region, where it is quick: the smaller one is kept."""
+        """The other source of bounds on a region, where it is quick: program by program the smaller one is kept."""
         selected = self.claim.select(self.graph)
-        if jacobian_seconds(selected) > JACOBIAN_SECONDS:
+        if jacobian_seconds(selected) > min(JACOBIAN_SECONDS, budget.left()):
             return
         self.watch(Progress("entries of the Jacobian"))
+        best = self.watch.best
+        known = None if best is None else best.certificate
         try:
-            certificate = self.prover(self.settings.form).by_jacobian()
+            if best is None or known is None or known.evidence != PROGRAMS:
+                self.watch.keep(self.attempt("jacobian", "none"))
+                return
+            certificate = self.prover(known.form).by_jacobian(known)
         except (DoesNotApply, NotCertified, MemoryError):
             return
-        best = self.watch.best
-        if best is None or certificate.value < best.value:
-            if best is not None:
-                self.notes.append(
-                    f"the entries of the Jacobian prove less than {best.proposal.method}, {best.value:.10g}"
-                )
-            proposal = Proposal((), "jacobian", "none", Status.CLOSED_FORM, None, None)
-            self.watch.keep(Proven(proposal, certificate, certificate.value, self.job(self.settings.form)))
+        count = sum(isinstance(item, Entries) for item in certificate.scalings)
+        if count:
+            some = "" if count == len(certificate.scalings) else f" in {count} of {len(certificate.scalings)} programs"
+            self.notes.append(
+                f"the entries of the Jacobian prove less than {best.proposal.method}, {best.value:.10g}{some}"
+            )
+            self.watch.best = replace(best, certificate=certificate, value=min(best.value, certificate.value))
+            self.watch.lower(self.watch.best.value)
 
     def _by_breakpoints(self) -> Proven | None:
         """The exact constant where one input can move and the network is piecewise linear, of all outputs together."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lipcert.bounds.axes import axes
+from lipcert.bounds.widths import plot_layers
 from lipcert.figures import downward, duration, upward
 from lipcert.graph.claim import place
 from lipcert.regions import Ball, Box
@@ -34,16 +35,25 @@ class OutputBound:
         Proven upper bound; lower bound, or None where none was asked for.
     product
         The norm product of this output or margin by itself, or None for implicit networks.
+    method
+        What proved it: the method of the multipliers, or 'jacobian'.
     """
 
     output: str
     upper: float
     lower: float | None
     product: float | None = None
+    method: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The entry of the JSON list `each`."""
-        return {"output": self.output, "upper": self.upper, "lower": self.lower, "product": self.product}
+        return {
+            "output": self.output,
+            "upper": self.upper,
+            "lower": self.lower,
+            "product": self.product,
+            "method": self.method,
+        }
 
 
 def scope(region: Region | None, anchored: bool = False) -> dict[str, Any]:
@@ -218,6 +228,7 @@ class Bound(Shown):
             "output_norm": str(self.output_norm),
             "scope": scope(self.region, self.anchored),
             "decided": self.decided,
+            "layers": [layer.to_dict() for layer in self.layers],
             "upper": self.upper,
             "lower": self.lower,
             "ratio": self.ratio,
@@ -274,6 +285,10 @@ class Bound(Shown):
         ax.set(xlabel="seconds", ylabel=f"Lipschitz bound (ℓ{self.norm} → ℓ{self.output_norm})", yscale="log")
         ax.legend()
         return ax
+
+    def plot_layers(self, ax: Any = None) -> Any:
+        """On a region: the widths of the ranges layer by layer, and how many neurons are decided; as `plot`."""
+        return plot_layers(self.layers, ax)
 
     def named(self, model: str, sha256: str) -> Bound:
         """The same bound with the model's file name and hash."""

@@ -8,7 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from lipcert.certificates.claims import Entries
 from lipcert.errors import NotCertified
+from lipcert.sdp.outcome import Status
 
 if TYPE_CHECKING:
     from lipcert.bounds.methods import Job, Proposal
@@ -34,6 +36,22 @@ class Proven:
     job: Job
     product: NormProduct | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def settled(self) -> Proposal:
+        """What the value rests on: the proposal, or the entries of the Jacobian where they decide."""
+        item = None if self.certificate is None else self.certificate.decisive
+        if not isinstance(item, Entries):
+            return self.proposal
+        return replace(
+            self.proposal,
+            method="jacobian",
+            solver="none",
+            status=Status.CLOSED_FORM,
+            gap=None,
+            iterations=None,
+            claim=None,
+        )
 
 
 class Watch:

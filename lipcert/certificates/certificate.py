@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lipcert.arrays import Array, from_text, to_text
-from lipcert.certificates.claims import LEAST, Scaling
+from lipcert.certificates.claims import LEAST, Entries, Evidence, Scaling
 from lipcert.certificates.leaves import Cut, Leaf
 from lipcert.errors import InvalidCertificate
 from lipcert.figures import upward
@@ -58,7 +58,7 @@ class Certificate(Shown):
     graph
         SHA-256 of the network (hexadecimal), before selection and preparation.
     scalings
-        One a semidefinite program of docs/theory.md 4.
+        What proves each semidefinite program of docs/theory.md 4: a scaling, or the entries of the Jacobian.
     idealisations
         Where the network differs from the file it was read from.
     tool
@@ -66,8 +66,7 @@ class Certificate(Shown):
     hints
         On a region, what leads to the same ranges elsewhere.
     evidence
-        What proves it: the semidefinite programs with their scalings; the entries of the Jacobian, which take none; or
-        either about what goes into the last activation, whose own ℓ∞ constant is known.
+        What the scalings are about: the claim itself, or what goes into the last activation, whose own ℓ∞ constant is known.
     leaves
         The leaves of a tree of branch and bound, in place of the scalings; empty without branching.
     """
@@ -76,7 +75,7 @@ class Certificate(Shown):
     value: float
     form: str
     graph: str
-    scalings: tuple[Scaling, ...]
+    scalings: tuple[Evidence, ...]
     idealisations: tuple[str, ...] = ()
     tool: str = __version__
     hints: Hints = NONE
@@ -114,11 +113,29 @@ class Certificate(Shown):
         """Labels of the selected outputs and margins ('3', '3-5'); empty where all outputs count together."""
         return self.claim.outputs.labels
 
+    @property
+    def multipliers(self) -> tuple[Scaling, ...]:
+        """The scalings, where every program of the claim itself has one; else none."""
+        found = tuple(item for item in self.scalings if isinstance(item, Scaling))
+        return found if self.evidence == PROGRAMS and len(found) == len(self.scalings) else ()
+
+    @property
+    def decisive(self) -> Evidence | None:
+        """What proves the program with the largest bound; None where leaves do, or all is about another output."""
+        return None if self.evidence == HEAD else max(self.scalings, key=lambda item: item.value(), default=None)
+
+    def decisive_of_each(self, outputs: int) -> list[Evidence | None]:
+        """The same of each of the outputs of the claim."""
+        if self.claim.output_norm is not Norm.LINF or self.decisive is None:
+            return [self.decisive] * outputs
+        return [max(self.scalings[i::outputs], key=lambda item: item.value()) for i in range(outputs)]
+
     def values(self, outputs: int) -> list[float]:
         """The bound of each of the outputs of the claim."""
         if self.evidence in (JACOBIAN, HEAD, BREAKPOINTS):
             return [self.value] * outputs
-        parts = [leaf.scalings for leaf in self.leaves if leaf.scalings] or [self.scalings]
+        parts: list[tuple[Evidence, ...]] = [leaf.scalings for leaf in self.leaves if leaf.scalings]
+        parts = parts or [self.scalings]
         values = [max(case) for case in zip(*([scaling.value() for scaling in part] for part in parts), strict=True)]
         return self.claim.value_of_each(values, outputs)
 
@@ -195,7 +212,7 @@ class Certificate(Shown):
             read.value(claim["value"]),
             network["form"],
             network["sha256"],
-            tuple(read.scaling(item, f"scaling {k}") for k, item in enumerate(top["scalings"])),
+            tuple(read.proof(item, f"scaling {k}") for k, item in enumerate(top["scalings"])),
             tuple(map(_without_file, top["idealisations"]) if version == 1 else top["idealisations"]),
             top["tool"].removeprefix("lipcert "),
             NONE if first else read.hints(top["hints"]),
@@ -283,16 +300,16 @@ class _Reader:
                 raise self.fail(f"{place}: {name} has the wrong type")
         return value
 
-    def value(self, text: str) -> float:
+    def value(self, text: str, what: str = "the claimed value") -> float:
         """A nonnegative number, exactly as it is written."""
         if not _HEXADECIMAL.fullmatch(text):
-            raise self.fail("the claimed value is not a nonnegative number of the form 0x…p…")
+            raise self.fail(f"{what} is not a nonnegative number of the form 0x…p…")
         try:
             value = float.fromhex(text)
         except OverflowError:
-            raise self.fail("the claimed value is beyond float64") from None
+            raise self.fail(f"{what} is beyond float64") from None
         if value != 0.0 and value < LEAST:
-            raise self.fail("the claimed value is smaller than any that can be proven")
+            raise self.fail(f"{what} is smaller than any that can be proven")
         return value
 
     def region(self, item: Any, increments: str) -> tuple[Region | None, bool]:
@@ -312,6 +329,12 @@ class _Reader:
         if text not in (PROGRAMS, JACOBIAN, HEAD, BREAKPOINTS):
             raise self.fail(f"the evidence {text!r} is not known")
         return text
+
+    def proof(self, item: Any, place: str) -> Evidence:
+        """A scaling, or the value that the entries of the Jacobian prove."""
+        if not isinstance(item, dict) or "jacobian" not in item:
+            return self.scaling(item, place)
+        return Entries(self.value(self.fields(item, {"jacobian": str}, place)["jacobian"], place))
 
     def hints(self, item: Any) -> Hints:
         try:
@@ -410,8 +433,13 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-def _encoded(scalings: tuple[Scaling, ...]) -> list[dict[str, str | None]]:
-    return [{"d": _encode(s.d), "m": _encode(s.m), "n": None if s.n is None else _encode(s.n)} for s in scalings]
+def _encoded(scalings: tuple[Evidence, ...]) -> list[dict[str, str | None]]:
+    return [
+        {"jacobian": s.bound.hex()}
+        if isinstance(s, Entries)
+        else {"d": _encode(s.d), "m": _encode(s.m), "n": None if s.n is None else _encode(s.n)}
+        for s in scalings
+    ]
 
 
 def _written(leaf: Leaf) -> dict[str, Any]:

@@ -11,7 +11,7 @@ The scalings are exact by definition: lam_g = d_g², mu_p = m_p², nu_i = n_i².
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -50,6 +50,27 @@ class Scaling:
             value *= _norm_up(self.n)
         # the product may underflow
         return max(value * (1.0 + 4.0 * UNIT), LEAST)
+
+
+@dataclass(frozen=True)
+class Entries:
+    """That the entries of the Jacobian on the region prove a program: they take nothing but the network and the region.
+
+    Attributes
+    ----------
+    bound
+        The value that they prove.
+    """
+
+    bound: float
+
+    def value(self) -> float:
+        """The bound that it stands for."""
+        return self.bound
+
+
+Evidence: TypeAlias = Scaling | Entries
+"""What proves one program."""
 
 
 def stacked(system: Interconnection[Enclosure], case: Case) -> Enclosure:

@@ -9,23 +9,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lipcert.certificates.certificate import BREAKPOINTS, HEAD, JACOBIAN, Certificate
-from lipcert.certificates.claims import LEAST
+from lipcert.certificates.certificate import BREAKPOINTS, HEAD, Certificate
+from lipcert.certificates.claims import LEAST, Entries, Evidence
 from lipcert.certificates.proof import Proofs
-from lipcert.errors import NotCertified
+from lipcert.errors import DoesNotApply, NotCertified
 from lipcert.graph.claim import Claim
 from lipcert.graph.nodes import FixedPoint
 from lipcert.graph.prepare import posed as prepared
 from lipcert.graph.sizes import nodes
 from lipcert.ranges import posed
-from lipcert.ranges.jacobian import jacobian
+from lipcert.ranges.jacobian import from_ranges
 from lipcert.ranges.line import Steepest, steepest
 from lipcert.ranges.localise import moduli
-from lipcert.regions import everywhere
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array
-    from lipcert.certificates.claims import Scaling
     from lipcert.constraints.multipliers import Multipliers
     from lipcert.graph.nodes import Graph
     from lipcert.ranges import Localised
@@ -107,7 +105,7 @@ class Prover:
         NotCertified
             If some case cannot be proven.
         """
-        scalings: list[Scaling] = []
+        scalings: list[Evidence] = []
         for case, proposal in zip(self.proofs.cases, proposals, strict=True):
             if tell is not None:
                 tell(len(scalings), len(proposals))
@@ -115,9 +113,7 @@ class Prover:
             if scaling is None:
                 raise self._failure()
             scalings.append(scaling)
-        value = max((scaling.value() for scaling in scalings), default=0.0)
-        bare = Certificate.bare(self.graph, self.claim, self.form, value)
-        return replace(bare, scalings=tuple(scalings), hints=self.posed.hints)
+        return self._certificate(scalings)
 
     def by_breakpoints(self) -> tuple[Certificate, Array]:
         """The certificate by the slopes between all breakpoints of the one moving input, and about where it is attained.
@@ -131,16 +127,30 @@ class Prover:
         bare = Certificate.bare(self.graph, self.claim, self.form, claimed(found.value))
         return replace(bare, evidence=BREAKPOINTS), found.point
 
-    def by_jacobian(self) -> Certificate:
+    def by_jacobian(self, other: Certificate | None = None) -> Certificate:
         """The certificate by the entries of the Jacobian on the region of the claim.
+
+        Parameters
+        ----------
+        other
+            What is proven already: program by program the smaller bound is kept.
 
         Raises
         ------
         DoesNotApply
             If there is an implicit layer.
         """
-        value = jacobian_bound(self.graph, self.claim, self.form)
-        return replace(Certificate.bare(self.graph, self.claim, self.form, claimed(value)), evidence=JACOBIAN)
+        values = entry_bounds(self.posed, self.claim)
+        own = [Entries(claimed(value)) for value in values]
+        if other is None:
+            return self._certificate(own)
+        pairs = zip(other.scalings, own, strict=True)
+        return self._certificate([min(pair, key=lambda evidence: evidence.value()) for pair in pairs])
+
+    def _certificate(self, evidence: Sequence[Evidence]) -> Certificate:
+        value = max((item.value() for item in evidence), default=0.0)
+        bare = Certificate.bare(self.graph, self.claim, self.form, value)
+        return replace(bare, scalings=tuple(evidence), hints=self.posed.hints)
 
     def _failure(self) -> NotCertified:
         if any(isinstance(node, FixedPoint) for node in nodes(self.posed.graph)):
@@ -173,11 +183,23 @@ def breakpoint_bound(graph: Graph, claim: Claim, form: str) -> float:
     return max(along_line(graph, claim, form).value, LEAST)
 
 
-def jacobian_bound(graph: Graph, claim: Claim, form: str) -> float:
-    """What the entries of the Jacobian prove of a claim: its norm at every point of a convex region bounds all chords."""
-    region = everywhere() if claim.region is None else claim.region
+def entry_bounds(posed: Localised, claim: Claim) -> list[float]:
+    """What the entries of the Jacobian prove of each program of a claim.
+
+    On a convex region the norm of the Jacobian, at every point, bounds all chords, those from the centre too.
+
+    Raises
+    ------
+    DoesNotApply
+        If there is an implicit layer, or the graph is that of the whole space.
+    """
+    if posed.swept is None:
+        raise DoesNotApply("on the whole space there are no entries of the Jacobian to bound")
     with np.errstate(over="ignore", invalid="ignore"):
-        return max(jacobian(prepared(graph, claim, form), region).norm(claim.norm, claim.output_norm), LEAST)
+        found = from_ranges(posed.swept)
+        cases = claim.cases(posed.graph.input_size, posed.graph.output_size)
+        parts = [found.part(case.outputs, case.inputs).norm(claim.norm, claim.output_norm) for case in cases]
+    return [max(part, LEAST) for part in parts]
 
 
 def through_head(inside: Certificate, graph: Graph, claim: Claim, factor: float) -> Certificate:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lipcert.certificates.certificate import BREAKPOINTS, HEAD, JACOBIAN, PROGRAMS, Certificate
+from lipcert.certificates.certificate import BREAKPOINTS, HEAD, PROGRAMS, Certificate
+from lipcert.certificates.claims import Entries, Evidence
 from lipcert.certificates.exact import ExactProof
 from lipcert.certificates.leaves import uncovered
 from lipcert.certificates.proof import Proofs
-from lipcert.certificates.prover import breakpoint_bound, jacobian_bound
+from lipcert.certificates.prover import breakpoint_bound, entry_bounds
 from lipcert.certificates.trees import grounds_of, unproven, unproven_case
 from lipcert.errors import CertificateRejected, DoesNotApply, InvalidRequest
 from lipcert.graph.claim import Claim
@@ -28,7 +29,7 @@ from lipcert.norms import Norm
 from lipcert.ranges import posed
 
 if TYPE_CHECKING:
-    from lipcert.certificates.claims import Scaling
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def verify(
 
     if (reason := _mismatch(c, graph)) is not None:
         raise reject(reason)
-    if exact and (c.claim.region is not None or c.evidence in _ANEW):
+    if exact and (c.claim.region is not None or c.evidence == BREAKPOINTS):
         raise InvalidRequest("the exact check is for global claims", where=where, advice="check it without --exact")
     if exact and c.leaves:
         raise InvalidRequest(
@@ -118,15 +119,23 @@ def verify(
         claim = replace(c.claim, outputs=outputs)
         if c.leaves:
             return _by_leaves(c, graph, claim, jobs, reject)
-        if c.evidence in _ANEW:
-            return _anew(c, graph, claim, reject)
+        if c.evidence == BREAKPOINTS:
+            return _by_breakpoints(c, graph, claim, reject)
         if c.evidence == HEAD:
             inside, before = _before_head(c, graph, claim, reject)
             return replace(verify(inside, before, exact=exact), certificate=c)
-        prepared = posed(graph, claim, c.form, c.hints).graph
+        local = posed(graph, claim, c.form, c.hints)
+        prepared = local.graph
     except InvalidRequest as error:
         raise reject(str(error)) from None
-    _require_proven(ExactProof(prepared, c.claim) if exact else Proofs(prepared, c.claim), c.scalings, c.value, reject)
+    proofs = ExactProof(prepared, c.claim) if exact else Proofs(prepared, c.claim)
+    entries: list[float] = []
+    if any(isinstance(item, Entries) for item in c.scalings):
+        try:
+            entries = entry_bounds(local, claim)
+        except DoesNotApply as error:
+            raise reject(str(error)) from None
+    _require_proven(proofs, c.scalings, c.value, reject, entries)
     return Verdict(c, True, exact)
 
 
@@ -142,7 +151,7 @@ def _before_head(
         claim=Head.inside(claim),
         value=c.value / found.factor,
         graph=found.graph.fingerprint.hex(),
-        evidence=PROGRAMS if c.scalings else JACOBIAN,
+        evidence=PROGRAMS,
     )
     return inside, found.graph
 
@@ -182,18 +191,32 @@ def _by_leaves(
 
 def _require_proven(
     proofs: Proofs | ExactProof,
-    scalings: tuple[Scaling, ...],
+    scalings: tuple[Evidence, ...],
     value: float,
     reject: Callable[[str], CertificateRejected],
+    entries: Sequence[float] = (),
 ) -> None:
-    """Raise where the scalings do not prove the value."""
+    """Raise where the scalings, or what the entries of the Jacobian prove of each program, do not prove the value."""
     if len(proofs.cases) != len(scalings):
         raise reject(f"it holds {len(scalings)} scalings where its claim needs {len(proofs.cases)}")
     for k, (case, scaling) in enumerate(zip(proofs.cases, scalings, strict=True)):
+        if isinstance(scaling, Entries):
+            if (reason := _beyond(scaling, entries[k], value)) is not None:
+                raise reject(reason)
+            continue
         if (reason := unproven_case(proofs, case, scaling, value)) is not None:
             raise reject(f"scaling {k} {reason}")
         if isinstance(proofs, ExactProof) and not ExactProof.value_holds(scaling, value):
             raise reject(f"scaling {k} proves more than the claimed {value:.9g}")
+
+
+def _beyond(claimed: Entries, proven: float, value: float) -> str | None:
+    """Why the entries of the Jacobian, which prove `proven` of a program, do not prove the value, or None where they do."""
+    if not claimed.bound <= value:
+        return f"a program is claimed to have {claimed.bound:.9g}, which is more than the claimed {value:.9g}"
+    if not proven <= claimed.bound:
+        return f"the entries of the Jacobian prove {proven:.9g}, which is more than the claimed {claimed.bound:.9g}"
+    return None
 
 
 def _mismatch(c: Certificate, graph: Graph) -> str | None:
@@ -209,22 +232,16 @@ def _mismatch(c: Certificate, graph: Graph) -> str | None:
     return None
 
 
-_ANEW: dict[str, tuple[str, Callable[[Graph, Claim, str], float]]] = {
-    JACOBIAN: ("the entries of the Jacobian prove", jacobian_bound),
-    BREAKPOINTS: ("the slopes between breakpoints prove", breakpoint_bound),
-}
-"""Evidence that takes nothing but the network and the region: what it is called, and the bound."""
-
-
-def _anew(c: Certificate, graph: Graph, claim: Claim, reject: Callable[[str], CertificateRejected]) -> Verdict:
-    """The same where the bound is found anew."""
+def _by_breakpoints(
+    c: Certificate, graph: Graph, claim: Claim, reject: Callable[[str], CertificateRejected]
+) -> Verdict:
+    """The same where the bound is found anew from nothing but the network and the region."""
     if c.scalings or c.leaves:
         raise reject("it holds scalings that its evidence does not need")
-    words, bound = _ANEW[c.evidence]
     try:
-        value = bound(graph, claim, c.form)
+        value = breakpoint_bound(graph, claim, c.form)
     except DoesNotApply as error:
         raise reject(f"its evidence is not for this claim: {error.what}") from None
     if not value <= c.value:
-        raise reject(f"{words} {value:.9g}, which is more than the claimed {c.value:.9g}")
+        raise reject(f"the slopes between breakpoints prove {value:.9g}, which is more than the claimed {c.value:.9g}")
     return Verdict(c, True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,9 +21,13 @@ from lipcert.cli.options import (
     norm_options,
     quiet_option,
     read,
+    region_options,
     used,
 )
 from lipcert.files import require_writable
+
+if TYPE_CHECKING:
+    from lipcert.samples import Place
 
 
 @cli.command(short_help="Bound a model by all methods, side by side.")
@@ -36,6 +41,7 @@ from lipcert.files import require_writable
     help="Names that `lipcert methods` lists, with commas between.  [default: all]",
 )
 @norm_options
+@region_options
 @effort_options
 @click.option("--lower/--no-lower", default=True, show_default=True, help="Look for a lower bound too.")
 @click.option("--plot", type=FILE, metavar="FILE", help="Draw the bounds: .png, .svg or .pdf.")
@@ -60,6 +66,7 @@ def compare(
     as_json: bool,
     log: bool,
     quiet: bool,
+    place: Place,
 ) -> None:
     """Bound MODEL by several methods and show the bounds side by side.
 
@@ -74,6 +81,7 @@ def compare(
         require_writable(plot)
         plots.require(plot)
     graph = read(model, output, quiet, log)
+    region = place.region(graph.input_size, norm)
     if not (as_json or quiet):
         click.echo(text.header(str(model), summarise(graph)))
     with LiveLine(enabled=not quiet, log=log) as line:
@@ -91,9 +99,11 @@ def compare(
             jobs=jobs,
             progress=line,
             solver_options=extra,
+            region=region,
+            anchored=place.anchored,
         ).named(str(model), hashlib.sha256(model.read_bytes()).hexdigest())
     if plot is not None:
-        plots.save(result, plot, model.name)
+        plots.save(result, plot, model.name, result.plot_layers if result.layers else None)
     written = None if plot is None else str(plot)
     if as_json:
         click.echo(json.dumps(result.to_dict() | {"plot": written} | used()))

@@ -24,15 +24,14 @@ from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, Input
 from lipcert.norms import Norm
 from lipcert.ranges.hints import NONE, Hints
 from lipcert.ranges.linear import Backward
-from lipcert.ranges.localise import moduli
-from lipcert.ranges.propagate import sweep
+from lipcert.ranges.localise import Swept
 from lipcert.regions import free
 from lipcert.rounding import TINY, UNIT, Interval, down, gamma, up
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lipcert.arrays import Array, BoolArray
+    from lipcert.arrays import Array, BoolArray, IntArray
     from lipcert.ranges.linear import Lines
     from lipcert.regions import Region
 
@@ -56,6 +55,11 @@ class JacobianBounds:
 
     entries: Interval
     sums: Array
+
+    def part(self, outputs: IntArray, inputs: IntArray) -> JacobianBounds:
+        """The same of some outputs and inputs."""
+        low, high = (end[np.ix_(outputs, inputs)] for end in (self.entries.low, self.entries.high))
+        return JacobianBounds(Interval(low, high), self.sums[outputs])
 
     def norm(self, norm: Norm, output_norm: Norm) -> float:
         """At least ‖J‖ from ℓp to ℓq."""
@@ -91,18 +95,26 @@ def jacobian(graph: Graph, region: Region, hints: Hints = NONE) -> JacobianBound
     >>> jacobian(graph, Box(-1.0, 1.0)).entries.low.round(9)
     array([[ 3., -4.]])
     """
-    scalar = moduli(graph)
-    if any(isinstance(node, FixedPoint) for _, node in scalar.walk()):
-        raise DoesNotApply(
-            "the entries of the Jacobian of an implicit layer are not bounded", advice="use lipcert bound"
-        )
-    region = region.fitted(scalar.input_size)
-    found, lines = sweep(scalar, region, hints)
+    _require_explicit(graph)
+    return from_ranges(Swept.of(graph, region, hints))
+
+
+def from_ranges(swept: Swept) -> JacobianBounds:
+    """The same where the ranges are known."""
+    scalar, region, found, lines = swept.graph, swept.region, swept.found, swept.lines
+    _require_explicit(scalar)
     factors = {p: _Factor.of(node, found[node.parent]) for p, node in scalar.walk() if isinstance(node, Activation)}
     moving = free(region)
     rows = [_Row(scalar, region, found.of, lines, factors, i).bounds(moving) for i in range(scalar.output_size)]
     entries = Interval(np.stack([row.low for row, _ in rows]), np.stack([row.high for row, _ in rows]))
     return JacobianBounds(entries, np.array([total for _, total in rows]))
+
+
+def _require_explicit(graph: Graph) -> None:
+    if any(isinstance(node, FixedPoint) for _, node in graph.walk()):
+        raise DoesNotApply(
+            "the entries of the Jacobian of an implicit layer are not bounded", advice="use lipcert bound"
+        )
 
 
 def seconds(graph: Graph) -> float:

@@ -7,7 +7,7 @@ centre. Constants are left out. Everything behind, from the elimination to the p
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -20,7 +20,7 @@ from lipcert.graph.prepare import posed as prepared
 from lipcert.graph.rewrite import Rewriting, Rule, rewrite
 from lipcert.graph.sizes import activations
 from lipcert.ranges.hints import NONE, Hint, Hints
-from lipcert.ranges.propagate import Ranges, ranges, through
+from lipcert.ranges.propagate import Ranges, sweep, through
 from lipcert.regions import everywhere, free
 from lipcert.rounding import Interval
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from lipcert.arrays import Array, BoolArray, IntArray
     from lipcert.graph.claim import Claim
+    from lipcert.ranges.linear import Lines
     from lipcert.regions import Region
 
 # slopes that differ by less than this part are one slope with a radius
@@ -49,17 +50,47 @@ class Localised:
         For each layer of scalar activations what became of it.
     left
         By the position of an activation in the network before, its position in this one and which of its blocks are there.
+    swept
+        The ranges that it came from, where there are any.
     """
 
     graph: Graph
     hints: Hints = NONE
     layers: tuple[LayerOnRegion, ...] = ()
     left: Mapping[int, tuple[int, IntArray]] = field(default_factory=dict)
+    swept: Swept | None = None
 
     @property
     def decided(self) -> int:
         """How many neurons are linear on the region."""
         return sum(layer.decided for layer in self.layers)
+
+
+@dataclass(frozen=True, eq=False)
+class Swept:
+    """A network with its moduli written out, and what is known of it on a region.
+
+    Attributes
+    ----------
+    graph, region
+        The network, and where its input lies.
+    found
+        The ranges of its nodes.
+    lines
+        The lines of its activations on scalars.
+    """
+
+    graph: Graph
+    region: Region
+    found: Ranges
+    lines: dict[int, Lines]
+
+    @classmethod
+    def of(cls, graph: Graph, region: Region, hints: Hints = NONE) -> Swept:
+        """What is known of a prepared network."""
+        scalar = moduli(graph)
+        region = region.fitted(scalar.input_size)
+        return cls(scalar, region, *sweep(scalar, region, hints))
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +101,24 @@ class LayerOnRegion:
     neurons: int
     decided: int
     widths: Array
+
+    @property
+    def bounded(self) -> bool:
+        """Whether all ranges are bounded."""
+        return bool(np.isfinite(self.widths).all())
+
+    @property
+    def quantiles(self) -> tuple[float, float, float, float, float]:
+        """Least, quartiles and largest of the widths, each one that occurs."""
+        parts = np.quantile(self.widths, (0.0, 0.25, 0.5, 0.75, 1.0), method="lower")
+        least, first, median, third, largest = parts.tolist()
+        return least, first, median, third, largest
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry of the JSON list `layers`."""
+        least, _, median, _, largest = self.quantiles
+        widths = {"width_least": least, "width_median": median, "width_largest": largest}
+        return {"name": self.name, "neurons": self.neurons, "decided": self.decided, **widths}
 
 
 def localise(graph: Graph, region: Region | None, *, anchored: bool = False, hints: Hints = NONE) -> Localised:
@@ -104,9 +153,8 @@ def localise(graph: Graph, region: Region | None, *, anchored: bool = False, hin
         if not any(node.needs_range for node in activations(graph)):
             return Localised(graph)
         region = everywhere()
-    region = region.fitted(graph.input_size)
-    scalar = moduli(graph)
-    on = ranges(scalar, region, hints)
+    swept = Swept.of(graph, region, hints)
+    scalar, region = swept.graph, swept.region
     around = None
     if anchored:
         if region.centre is None:
@@ -114,7 +162,7 @@ def localise(graph: Graph, region: Region | None, *, anchored: bool = False, hin
                 "a box has no centre that a bound could start from", advice="give a centre and a radius"
             )
         around = through(scalar, [Interval.point(region.centre)])
-    return with_ranges(scalar, region, on, around, hints)
+    return replace(with_ranges(scalar, region, swept.found, around, hints), swept=swept)
 
 
 def with_ranges(

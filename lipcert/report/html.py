@@ -129,6 +129,7 @@ def page(bound: Bound, graph: Graph, certificate: str = "", day: str = "") -> st
         *_summary(bound, graph),
         *_bounds(bound),
         *_each(bound),
+        *_region(bound),
         *_convergence(bound),
         *_layers(bound, shares),
         *_remarks(bound),
@@ -151,8 +152,10 @@ def _claim(bound: Bound) -> list[Element]:
     moved = {Norm.L1: "‖f(x) − f(x′)‖₁", Norm.L2: "‖f(x) − f(x′)‖₂", Norm.LINF: "‖f(x) − f(x′)‖∞"}[bound.output_norm]
     if bound.each:
         moved = "|g(x) − g(x′)|"
+    if bound.anchored:
+        changed, moved = (text.replace("x′", "c") for text in (changed, moved))
     claim = tag(
-        "p", tag("strong", f"{moved} ≤ {upward(bound.upper)} · {changed}"), " for all inputs x and x′", class_="claim"
+        "p", tag("strong", f"{moved} ≤ {upward(bound.upper)} · {changed}"), f" for {_where(bound)}", class_="claim"
     )
     which = f", for each g of the {len(bound.each)} outputs and margins below" if bound.each else ""
     proof = "This is proven in exact real arithmetic for the weights in the file, all rounding errors accounted for"
@@ -160,6 +163,14 @@ def _claim(bound: Bound) -> list[Element]:
         claim,
         tag("p", f"{proof}{which}. The larger the number, the more the network can amplify a change of its input."),
     ]
+
+
+def _where(bound: Bound) -> str:
+    """Which points a bound is about."""
+    if bound.region is None:
+        return "all inputs x and x′"
+    which = "every x, from the centre c on," if bound.anchored else "all x and x′"
+    return f"{which} {bound.region.describe()}"
 
 
 def _summary(bound: Bound, graph: Graph) -> list[Element]:
@@ -216,8 +227,8 @@ def _each(bound: Bound) -> list[Element]:
     if not bound.each:
         return []
     ranked = sorted(bound.each, key=lambda item: -item.upper)
-    head = ("output", "upper bound", "lower bound", "norm product")
-    rows = [
+    head: tuple[str, ...] = ("output", "upper bound", "lower bound", "norm product")
+    rows: list[tuple[str, ...]] = [
         (
             i.output,
             upward(i.upper),
@@ -226,8 +237,54 @@ def _each(bound: Bound) -> list[Element]:
         )
         for i in ranked[:_ROWS]
     ]
+    if bound.region is not None:
+        head = (*head, "method")
+        rows = [(*row, i.method) for row, i in zip(rows, ranked, strict=False)]
     more = f", the largest {_ROWS} of {len(ranked)}" if len(ranked) > _ROWS else ""
     return [tag("h2", "Outputs and margins"), _table(f"One bound each{more}; 3-5 is the margin y₃ − y₅", head, rows)]
+
+
+def _region(bound: Bound) -> list[Element]:
+    """What became of the layers on the region: neurons with one slope, and the widths of what goes into them."""
+    if bound.region is None:
+        return []
+    neurons = sum(layer.neurons for layer in bound.layers)
+    found = [tag("h2", "On the region")]
+    intro = (
+        f"The bound holds {bound.region.describe()}. A neuron whose input stays on one linear piece there is decided: it "
+        "has one slope and takes no channel of the program. The others have the slopes that are possible on their range."
+    )
+    found.append(tag("p", intro))
+    if not neurons:
+        return found
+    everything = [(layer.name or f"layer {k + 1}", layer) for k, layer in enumerate(bound.layers)]
+    named = everything[:_LAYERS]
+    text = "; ".join(f"{name}: {layer.decided} of {layer.neurons}" for name, layer in named)
+    rows = [(name, float(layer.neurons), float(layer.decided)) for name, layer in named]
+    chart = pairs("Neurons decided", text, rows, ("neurons", "of which decided"))
+    found.append(_figure(chart, f"{bound.decided:,} of {neurons:,} neurons are linear on the region."))
+    finite = [(name, layer.quantiles) for name, layer in named if layer.bounded and layer.quantiles[-1] > 0.0]
+    if finite:
+        # zero has no place on a logarithmic axis
+        least = min(q for _, quantiles in finite for q in quantiles if q > 0.0)
+        spreads = [
+            Box(name, (max(q[0], least), max(q[1], least), max(q[2], least), max(q[3], least), max(q[4], least)))
+            for name, q in finite
+        ]
+        text = "; ".join(f"{name}: median {q[2]:.4g}, largest {q[4]:.4g}" for name, q in finite)
+        chart = boxes("Widths of the ranges", text, spreads, mark="")
+        caption = (
+            "How far apart the ends of the proven ranges are, layer by layer, input first: boxes hold the middle half of a "
+            "layer's neurons, lines reach to the extremes. The axis is logarithmic."
+        )
+        found.append(_figure(chart, caption))
+    numbers = [
+        (name, f"{layer.neurons:,}", f"{layer.decided:,}", *(f"{layer.quantiles[k]:.4g}" for k in (0, 2, 4)))
+        for name, layer in everything[:_ROWS]
+    ]
+    head = ("layer", "neurons", "decided", "least width", "median", "largest")
+    found.append(_table("The same as numbers", head, numbers))
+    return found
 
 
 def _convergence(bound: Bound) -> list[Element]:
@@ -376,7 +433,10 @@ def _remarks(bound: Bound) -> list[Element]:
         found += [tag("p", "The function that is bounded differs from the file in this:"), idealisations]
     else:
         found.append(
-            tag("p", "The function in the file, in exact real arithmetic, for all inputs. Inference in float32 rounds.")
+            tag(
+                "p",
+                f"The function in the file, in exact real arithmetic, for {_where(bound)}. Inference in float32 rounds.",
+            )
         )
     if bound.notes:
         found += [

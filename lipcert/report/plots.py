@@ -9,6 +9,7 @@ from lipcert.errors import InvalidRequest, MissingExtra
 from lipcert.files import write
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 FORMATS = (".png", ".svg", ".pdf")
@@ -41,16 +42,18 @@ def require(path: Path) -> None:
         raise MissingExtra("matplotlib", "plot", purpose="a plot") from None
 
 
-def save(result: Plottable, path: Path, title: str = "") -> None:
-    """Draw a result and write the picture, in the format of the ending of `path`."""
+def save(result: Plottable, path: Path, title: str = "", below: Callable[[Any], Any] | None = None) -> None:
+    """Draw a result and write the picture, in the format of the ending of `path`; `below` draws a second one under it."""
     require(path)
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.0, 4.4), layout="constrained")
-    ax = figure.subplots()
-    result.plot(ax)
-    ax.set_title(title, loc="left")
+    figure = Figure(figsize=(7.0, 4.4 if below is None else 8.4), layout="constrained")
+    ax = figure.subplots(1 if below is None else 2, squeeze=False)[:, 0]
+    result.plot(ax[0])
+    ax[0].set_title(title, loc="left")
+    if below is not None:
+        below(ax[1])
     content = io.BytesIO()
     # no date and no random names: the same result gives the same file
     with mpl.rc_context({"svg.hashsalt": "lipcert"}):

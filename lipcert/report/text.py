@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lipcert.certificates import Certificate, Verdict
     from lipcert.certificates.classes import ClassVerdict
     from lipcert.graph.summary import Summary
+    from lipcert.ranges import LayerOnRegion
     from lipcert.sdp.solvers import Availability
 
 _SHOWN = 4
@@ -65,8 +66,7 @@ def bound(result: Bound, certificate: str | None = None, report: str | None = No
     if result.lower is not None:
         rows.append(("lower bound", downward(result.lower)))
     if result.region is not None:
-        neurons = sum(layer.neurons for layer in result.layers)
-        rows.append(("decided", f"{result.decided} of {neurons} neurons are linear there"))
+        rows.append(("decided", _decided(result.layers)))
         if result.witness is not None and result.witness.witness is not None:
             rows.append(("attained at", _point(result.witness.witness.point)))
     if result.ratio is not None:
@@ -86,9 +86,18 @@ def bound(result: Bound, certificate: str | None = None, report: str | None = No
     rows += [(name, path) for name, path in (("certificate", certificate), ("report", report)) if path is not None]
     lines = columns(rows)
     if result.each:
-        lines += ["", *table(("output", "upper bound", "lower bound", "norm product"), map(_functional, result.each))]
+        head = ("output", "upper bound", "lower bound", "norm product")
+        by = [(item.method,) if result.region is not None else () for item in result.each]
+        rows_of_each = [(*_functional(item), *more) for item, more in zip(result.each, by, strict=True)]
+        lines += ["", *table((*head, "method") if by[0] else head, rows_of_each)]
     lines += _listed("idealisations", result.idealisations) + _listed("notes", result.notes)
     return "\n".join(lines)
+
+
+def _decided(layers: Sequence[LayerOnRegion]) -> str:
+    """How many neurons have one slope on a region."""
+    neurons = sum(layer.neurons for layer in layers)
+    return f"{sum(layer.decided for layer in layers):,} of {neurons:,} neurons are linear there"
 
 
 def _point(x: Array) -> str:
@@ -207,7 +216,9 @@ def comparison(result: Comparison, written: Sequence[tuple[str, str]] = ()) -> s
             rows.append((entry.method, *figures, "smallest" if entry is best else ""))
     lines = table(("method", "upper bound", "× smallest", "channels", "time", "status", ""), rows)
     what = f"the largest of {len(result.outputs)} outputs or margins" if result.outputs else "all outputs together"
-    facts = [("constant", f"{_norms(result, result.outputs)}, {what}, global")]
+    facts = [("constant", f"{_norms(result, result.outputs)}, {what}, {result.scope}")]
+    if result.region is not None:
+        facts.append(("decided", _decided(result.layers)))
     if result.lower is not None:
         facts.append(("lower bound", downward(result.lower)))
     facts.append(("proven in real arithmetic", "yes, every bound of the table"))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from regional import network as random_network
+from regional import region_of
 
 import lipcert
 from lipcert.bounds.settings import Settings
 from lipcert.bounds.table import METHODS
+from lipcert.errors import InvalidRequest
 from lipcert.graph import build as nn
-from lipcert.graph.nodes import Graph
+from lipcert.graph.nodes import FixedPoint, Graph
+from lipcert.regions import Box
 from lipcert.sdp.outcome import Progress, Status
 
 
@@ -102,3 +106,36 @@ def test_plot(network: Graph) -> None:
     widths = [bar.get_width() for bar in ax.patches]
     assert widths == [entry.bound.upper for entry in result.entries[:2] if entry.bound]
     assert widths[0] > widths[1]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 3, 4])
+def test_methods_on_a_region_are_above_its_lower_bound(seed: int) -> None:
+    graph = random_network(seed, ["relu", "tanh", "relu"])
+    rng = np.random.default_rng(seed)
+    found = lipcert.compare(graph, region=region_of(rng, graph.input_size), tolerance=1e-6)
+    assert found.lower is not None
+    bounds = {entry.method: entry.bound for entry in found.entries if entry.bound is not None}
+    implicit = any(isinstance(node, FixedPoint) for node in graph.nodes)
+    assert bounds.keys() >= ({"neuron"} if implicit else {"neuron", "jacobian"})
+    assert min(bound.upper for bound in bounds.values()) >= found.lower
+    assert found.region is not None
+    assert found.best.bound is not None
+    assert found.to_dict()["decided"] == found.best.bound.decided
+    assert found.scope == found.best.bound.scope
+
+
+def test_the_entries_of_the_jacobian_are_for_a_region() -> None:
+    graph = nn.sequential(nn.linear([[3.0, 4.0]]), nn.relu())
+    entry = lipcert.compare(graph, ["product", "jacobian"], lower=False).entries[1]
+    assert entry.bound is None
+    assert "region" in entry.reason
+
+
+def test_a_picture_of_the_layers_on_a_region() -> None:
+    pytest.importorskip("matplotlib")
+    graph = random_network(0, ["relu", "relu"])
+    found = lipcert.compare(graph, ["layer"], lower=False, region=Box(-0.5, 0.5))
+    ax = found.plot_layers()
+    assert str(found.layers[0].decided) in ax.get_xticklabels()[0].get_text()
+    with pytest.raises(InvalidRequest, match="region"):
+        lipcert.compare(graph, ["layer"], lower=False).plot_layers()

@@ -69,6 +69,11 @@ def test_monotone_dependences_and_the_frame() -> None:
     assert found.norm("inf", "inf") >= np.abs(found.high).sum()
     assert "monotone" in repr(found)
     assert len(found.table()) == 3
+    pytest.importorskip("pandas")
+    frame = found.to_frame()
+    assert frame.columns.tolist() == ["output", "input", "low", "high", "monotone"]
+    assert frame["monotone"].tolist() == [1, -1, 1]
+    assert frame["high"].tolist() == found.high.ravel().tolist()
 
 
 def test_implicit_layers_are_refused() -> None:
@@ -92,3 +97,27 @@ def test_the_smaller_of_both_sources_is_the_bound() -> None:
     )
     with pytest.raises(LipcertError, match="more than the claimed"):
         lipcert.verify(smaller, graph)
+
+
+def test_each_output_has_the_smaller_bound_by_name() -> None:
+    rng = np.random.default_rng(0)
+    layers: list[nn.Layer] = [nn.linear(rng.standard_normal((8, 4)), rng.standard_normal(8)), nn.activation("tanh")]
+    layers += [nn.linear(rng.standard_normal((8, 8))), nn.activation("tanh"), nn.linear(rng.standard_normal((4, 8)))]
+    graph, box = nn.sequential(*layers), Box(-0.1, 0.1)
+    found = lipcert.bound(graph, norm="inf", outputs="each", region=box, lower_seconds=0.1)
+    assert {item.method for item in found.each} == {"neuron", "jacobian"}
+    alone = {}
+    for name in ("neuron", "jacobian"):
+        own = lipcert.bound(graph, norm="inf", outputs="each", region=box, lower=False, method=name)
+        alone[name] = [item.upper for item in own.each]
+    for item, neuron, entries in zip(found.each, *alone.values(), strict=True):
+        assert item.upper == pytest.approx(min(neuron, entries), rel=1e-6)
+        assert item.method == ("jacobian" if entries < neuron else "neuron")
+        assert item.lower is not None
+        assert item.lower <= item.upper
+    joint = lipcert.bound(graph, norm="inf", region=box, lower=False)
+    assert joint.upper == pytest.approx(found.upper, rel=1e-6)
+    assert found.certificate is not None
+    again = type(found.certificate).from_json(found.certificate.to_json())
+    assert lipcert.verify(again, graph).value == found.upper
+    assert again.values(4) == [item.upper for item in found.each]

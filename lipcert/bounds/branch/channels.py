@@ -72,7 +72,7 @@ class Channels:
 
     def root(self, certificate: Certificate) -> Node:
         """The node without cuts, with the better one of its own scalings and those that are given."""
-        given = certificate.scalings if certificate.evidence == PROGRAMS else ()
+        given = certificate.multipliers
         try:
             own = self.node(())
         except NotCertified:

@@ -81,7 +81,7 @@ class Neurons:
 
     def root(self, certificate: Certificate) -> Node:
         """The whole region, with the better one of its own scalings and those that are given, where they fit."""
-        given = certificate.scalings if certificate.evidence == PROGRAMS else ()
+        given = certificate.multipliers
         cell = self.grounds.root
         left = open_neurons(self.grounds.graph, cell.ranges)
         proofs = self.grounds.proofs_on(cell, left)
