@@ -48,6 +48,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/peers.py
 	$(BIN)/python benchmarks/peers.py --shared
 	$(BIN)/python benchmarks/curves.py
+	$(BIN)/python benchmarks/local.py
 	$(BIN)/python benchmarks/large.py
 
 models: $(VENV)/.models

@@ -240,7 +240,9 @@ def _centre(path: Path, inputs: int) -> tuple[Array, float | None]:
             f"the centre has {centre.size} numbers, the network {inputs} inputs", where=str(path), advice="give one row"
         )
     radius = arrays.get("radius")
-    return centre, None if radius is None else float(radius.reshape(-1)[0])
+    if radius is not None and radius.size != 1:
+        raise InvalidRequest(f"the radius has {radius.size} numbers", where=str(path), advice="give one")
+    return centre, None if radius is None else float(radius.item())
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,6 +38,7 @@ KEYS = {
     "output_norm": str,
     "scope": dict,
     "decided": int,
+    "layers": list,
     "upper": float,
     "lower": (float, type(None)),
     "ratio": (float, type(None)),

@@ -241,8 +241,14 @@ def slope_lines(record: Scalar, parameters: Parameters, on: Interval) -> tuple[A
     with np.errstate(invalid="ignore", divide="ignore"):
         chord = (value.high[:, -1] - value.high[:, 0]) / width
     chord = np.where(np.isfinite(chord) & (width > 1e-12), chord, 0.0)
+    # where its derivative has no enclosure, φ′ lies between its own ends
+    open_ = ~(bend.bounded.all(axis=1) & value.bounded.all(axis=1))
+    chord = np.where(open_, 0.0, chord)
+    ends = slopes(record, parameters, on)
+    with np.errstate(invalid="ignore"):
+        under, over = np.where(open_, ends.low, found.lowest(chord)), np.where(open_, ends.high, found.highest(chord))
     # the chord is best on one side, and about as good as the tangent on the other one
-    return chord, found.lowest(chord), chord, found.highest(chord)
+    return chord, under, chord, over
 
 
 def profile(record: Scalar, parameters: Parameters, on: Interval, points: Array | None = None) -> Profile:
@@ -364,7 +370,12 @@ def _enclosed(
     ends = zip(low.ravel().tolist(), high.ravel().tolist(), strict=True)
     for at, (a, b) in enumerate(ends):
         x = arb(a) if a == b else arb(a).union(arb(b))
-        y = record.enclosure(arb_series([x, 1], prec=order + 1), exact[at // count])
+        try:
+            y = record.enclosure(arb_series([x, 1], prec=order + 1), exact[at // count])
+        except ValueError:
+            # a quotient whose denominator cannot be told from zero on so wide an interval
+            mid[:, at], rad[:, at] = 0.0, np.inf
+            continue
         for row in (0, 1):
             # the k-th coefficient is the k-th derivative over k!
             ball = y[row + order - 1] * (row + 1 if order == 2 else 1)

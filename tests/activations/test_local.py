@@ -163,3 +163,21 @@ def test_images_of_blocks_hold_samples(kind: str, block: int) -> None:
     assert (image.low[:, None] <= w + 1e-14).all()
     assert (w - 1e-14 <= image.high[:, None]).all()
     assert (image.high - image.low)[: image.size // blocks].max() < 1e-12
+
+
+@pytest.mark.parametrize(("record", "values"), POINTWISE)
+def test_lines_of_slopes_on_wide_ranges_hold_the_slopes(record: Pointwise, values: dict[str, float]) -> None:
+    parameters = {key: np.array([value]) for key, value in values.items()}
+    rng = np.random.default_rng(0)
+    for far in (3.0, 1e3, 1e5):
+        low, high = -far * rng.random(4), far * rng.random(4)
+        found = record.slope_lines(parameters, Interval(low, high))
+        if found is None:
+            continue
+        below, under, above, over = (part[:, None] for part in found)
+        z = low[:, None] + (high - low)[:, None] * rng.random((4, 400))
+        with np.errstate(all="ignore"):
+            slope = record.gradient(z, parameters)
+        room = 1e-9 * (1.0 + np.abs(slope))
+        assert (below * z + under <= slope + room).all()
+        assert (slope - room <= above * z + over).all()
