@@ -333,7 +333,7 @@ class Run:
                 f"the entries of the Jacobian prove less than {best.proposal.method}, {best.value:.10g}{some}"
             )
             self.watch.best = replace(best, certificate=certificate, value=min(best.value, certificate.value))
-            self.watch.lower(self.watch.best.value)
+            self.watch.note(self.watch.best.value)
 
     def _by_breakpoints(self) -> Proven | None:
         """The exact constant where one input can move and the network is piecewise linear, of all outputs together."""
