@@ -150,9 +150,11 @@ def main(files: tuple[Path, ...], folder: Path | None, output: int, lower_second
     chosen = files or tuple(sorted((SHARED / "maxmin_mnist").glob("*.npz")))
     if not chosen:
         click.echo(
-            "the networks of the paper are not in ../shared/data: left out. Take their weights from "
-            "https://github.com/ppauli/QCs_MaxMin, and name .npz or .onnx files to measure them"
+            "no networks to measure: take the weights of the paper from https://github.com/ppauli/QCs_MaxMin, and name "
+            ".npz or .onnx files. Published, LipSDP-NSR with P = S = 0, ℓ2 to all outputs:"
         )
+        for name, figure in PUBLISHED.items():
+            click.echo(f"  {name:26}{figure:.6g}")
         return
     found = {name: item for path in chosen for name, item in networks(path).items()}
     rows = [measure(name, graph, factor, "2", output, lower_seconds) for name, (graph, factor) in found.items()]
