@@ -247,11 +247,13 @@ TABLE: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
             ("eps + error + room + delta", "eps + error + room"),
             ("if not np.isfinite(G).all():", "if False:"),
         ),
+        "ranges/test_ellipsoid.py::test_errors_of_activations_hold_those_of_their_inputs_and_of_new_columns": (
+            ("lost[chosen] = outward(lost[chosen] + column_error(P, P_radius, inverse), 1)", "pass"),
+            ("lost = form_error(form.K, on.K_radius, error, lengths)", "lost = 0.0 * error"),
+        ),
         "ranges/test_ellipsoid.py::test_errors_of_the_sweep_cover_what_its_matrices_lose": (
             ("error = outward(error + affine_error(a, len(node.maps), x.error, lengths), len(node.maps))", "pass"),
-            ("lost[chosen] = outward(lost[chosen] + column_error(P, P_radius, inverse), 1)", "pass"),
             ("outward(d * form_error(Q, Q_radius, error[chosen], lengths[chosen]), 1).ravel()", "0.0"),
-            ("lost = form_error(form.K, on.K_radius, error, lengths)", "lost = 0.0 * error"),
             ("return cls(sweep.B, length(sweep.lost), ", "return cls(sweep.B, 0.0, "),
         ),
     },

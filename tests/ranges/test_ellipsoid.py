@@ -361,3 +361,26 @@ def test_errors_of_the_sweep_cover_what_its_matrices_lose(monkeypatch: pytest.Mo
         signal, rational(ellipsoid.dense(system.target.mid, size)), exact(system.target.error), strict=True
     ):
         assert 0 < sum((value - given) ** 2 for value, given in zip(row, mine, strict=True)) <= error**2
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "multiplier"), [("abs", {}, 1.0), ("leaky_relu", {"alpha": np.array([0.9])}, 1e6)]
+)
+def test_errors_of_activations_hold_those_of_their_inputs_and_of_new_columns(
+    kind: str, parameters, multiplier: float
+) -> None:
+    rng = np.random.default_rng(7)
+    graph = nn.sequential(nn.linear(rng.standard_normal((3, 2))), nn.activation(kind, **parameters))
+    ball = Ball(np.zeros(2), 1.0)
+    found, _ = sweep(graph, ball)
+    around = through(graph, [Interval.point(ball.centre)])
+    shape = Ellipsoid(graph, ball, found.of, around.of, {graph.output: np.full(3, multiplier)})
+    node = graph.nodes[graph.output]
+    assert isinstance(node, Activation)
+    before, behind = (exact(System.of(shape, target).target.error) for target in (node.parent, graph.output))
+    slopes = node.record.slopes_on(node.parameters, found[node.parent], around[node.parent])
+    K, P = ellipsoid.slope_centre(slopes.low, slopes.high)
+    for k, p, first, then in zip(exact(np.abs(K)), exact(P), before, behind, strict=True):
+        d = Fraction(float(np.sqrt(multiplier * float(p))))
+        assert first > 0
+        assert then >= k * first + model(2) * p / d
