@@ -50,6 +50,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/curves.py
 	$(BIN)/python benchmarks/local.py
 	$(BIN)/python benchmarks/large.py
+	$(BIN)/python benchmarks/robustness.py
 
 models: $(VENV)/.models
 	$(BIN)/python -m models
