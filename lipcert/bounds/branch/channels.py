@@ -24,7 +24,7 @@ from lipcert.sdp.solvers.interior_point import solve
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lipcert.arrays import IntArray
+    from lipcert.arrays import Array, IntArray
     from lipcert.bounds.lower_bound import LowerBound
     from lipcert.certificates import Certificate
     from lipcert.certificates.claims import Scaling
@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from lipcert.sdp.outcome import Outcome
     from lipcert.sdp.problem import Problem
 
-TOLERANCE = 1e-6
-"""Relative gap of the programs of the nodes."""
+COARSE, TOLERANCE = 3e-3, 1e-6
+"""Relative gaps of the programs: of nodes that will be cut, whose children close it, and of those that will not."""
+DECIDED = 0.05
+"""Below this part of lam ⟨q²⟩ a channel may well have a sign: whether it has takes the smaller gap."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +125,7 @@ class Channels:
         problems = subproblems(system, self.claim)
         for problem, case in zip(problems, proofs.cases, strict=True):
             small = compress_inputs(problem)
-            outcome = solve(small, SolverOptions(TOLERANCE))
+            outcome = _solved(small)
             if outcome.y is None:
                 raise NotCertified(f"no multipliers: {outcome.message}")
             scaling = proofs.improve(case, balance.restore(problem.split(outcome.y)))
@@ -152,28 +154,41 @@ class Channels:
         return int(free[position]) if signed[free[position]] else None
 
 
+def _solved(problem: Problem) -> Outcome:
+    """The outcome with the gap that the node needs."""
+    coarse = solve(problem, SolverOptions(COARSE))
+    if coarse.y is None or coarse.gram is None:
+        return coarse
+    score, square = _scores(problem, coarse.gram, coarse.y)
+    if (score > DECIDED * square).any():
+        return coarse
+    return solve(problem, SolverOptions(TOLERANCE))
+
+
 def most_undecided(problem: Problem, outcome: Outcome) -> int | None:
     """The group with the largest lam_i (⟨q_i²⟩ − |⟨q_i v_i⟩|) of those that are one channel.
 
     Means are over the Gram matrix X of u = [v; x]. The worst increment of the relaxation has |v_i| = |q_i| in the mean, so
     this says how far it is from having a sign.
     """
-    X, y = outcome.gram, outcome.y
-    if X is None or y is None or not problem.row.size:
+    if outcome.gram is None or outcome.y is None or not problem.row.size:
         return None
-    image = problem.R @ X
-    square = np.einsum("ij,ij->i", image, problem.R)
-    count = problem.multipliers
-    score = np.full(count, -np.inf)
-    first = np.full(count, -1)
-    first[problem.row] = np.arange(problem.row.size)
-    column = np.full(count, -1)
-    column[problem.column[: problem.channels]] = np.arange(problem.channels)
-    single = (np.bincount(problem.row, minlength=count) == 1) & (
-        np.bincount(problem.column[: problem.channels], minlength=count) == 1
-    )
-    at = np.flatnonzero(single)
-    cross = np.abs(image[first[at], column[at]])
-    score[at] = y[at] * (square[first[at]] - cross)
+    score, _ = _scores(problem, outcome.gram, outcome.y)
     best = int(score.argmax())
     return best if score[best] > 0.0 else None
+
+
+def _scores(problem: Problem, X: Array, y: Array) -> tuple[Array, Array]:
+    """lam_i (⟨q_i²⟩ − |⟨q_i v_i⟩|) and lam_i ⟨q_i²⟩ of each group; −∞ and 0 of those that are not one channel."""
+    count = problem.multipliers
+    score, square = np.full(count, -np.inf), np.zeros(count)
+    rows, columns = np.bincount(problem.row, minlength=count), problem.column[: problem.channels]
+    at = np.flatnonzero((rows == 1) & (np.bincount(columns, minlength=count) == 1))
+    if not at.size:
+        return score, square
+    first, column = np.full(count, -1), np.full(count, -1)
+    first[problem.row], column[columns] = np.arange(problem.row.size), np.arange(columns.size)
+    image = problem.R @ X
+    square[at] = y[at] * np.einsum("ij,ij->i", image, problem.R)[first[at]]
+    score[at] = square[at] - y[at] * np.abs(image[first[at], column[at]])
+    return score, square
