@@ -578,8 +578,8 @@ TABLE: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
             ("float(np.nextafter(low, 0.0)) if low > 0", "low if low > 0"),
         ),
         "bounds/test_rounded.py::test_ratios_are_taken_from_the_lower_end": (
-            ("float(ratio.lower())", "float(ratio.mid())"),
-            ("float(ratio.lower())", "float(ratio.upper())"),
+            ("float(found.lower())", "float(found.mid())"),
+            ("float(found.lower())", "float(found.upper())"),
         ),
     },
     "certificates/values.py": {

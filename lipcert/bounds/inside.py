@@ -9,7 +9,7 @@ import numpy as np
 
 from lipcert.bounds.lower_bound import LowerBound
 from lipcert.bounds.operator_norm import ascend, length
-from lipcert.bounds.witness import Witness, proven_length
+from lipcert.bounds.witness import Witness, lower_end, proven_length
 from lipcert.errors import LipcertError
 from lipcert.graph import balls
 from lipcert.graph.evaluate import forward, record
@@ -102,20 +102,13 @@ def proven_chord(graph: Graph, norm: Norm, output_norm: Norm, one: Array, other:
     NotCertified
         If an implicit layer cannot be enclosed at a point.
     """
-    from flint import ctx
 
-    value = 0.0
-    for precision in (128, 256, 512):
-        with ctx.workprec(precision):
-            x, y = balls.exact(one[:, None]), balls.exact(other[:, None])
-            image = balls.forward(graph, [x]) - balls.forward(graph, [y])
-            ratio = proven_length(image[:, 0], output_norm) / proven_length((x - y)[:, 0], norm)
-            low, high = float(ratio.lower()), float(ratio.upper())
-        if np.isfinite(low):
-            value = max(value, float(np.nextafter(low, 0.0)) if low > 0 else 0.0)
-        if high - low <= 1e-12 * high:
-            break
-    return value
+    def ratio() -> balls.Balls:
+        x, y = balls.exact(one[:, None]), balls.exact(other[:, None])
+        image = balls.forward(graph, [x]) - balls.forward(graph, [y])
+        return proven_length(image[:, 0], output_norm) / proven_length((x - y)[:, 0], norm)
+
+    return lower_end(ratio, (128, 256, 512))
 
 
 class _Effort:

@@ -17,7 +17,7 @@ from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, Input
 from lipcert.norms import Norm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from lipcert.arrays import Array
 
@@ -44,15 +44,24 @@ def proven_ratio(graph: Graph, norm: Norm, output_norm: Norm, witness: Witness) 
     NotCertified
         If an implicit layer cannot be enclosed at the point.
     """
+
+    def ratio() -> balls.Balls:
+        x, d = balls.exact(witness.point[:, None]), balls.exact(witness.direction[:, None])
+        image = balls.jvp(graph, [x], [d])[1]
+        return proven_length(image[:, 0], output_norm) / proven_length(d[:, 0], norm)
+
+    return lower_end(ratio, (128, 256, 512, 1024))
+
+
+def lower_end(ratio: Callable[[], balls.Balls], precisions: Iterable[int]) -> float:
+    """The lower end of a ratio, rounded down: the best of these precisions, until it is known to 1e-12."""
     from flint import ctx
 
     value = 0.0
-    for precision in (128, 256, 512, 1024):
+    for precision in precisions:
         with ctx.workprec(precision):
-            x, d = balls.exact(witness.point[:, None]), balls.exact(witness.direction[:, None])
-            image = balls.jvp(graph, [x], [d])[1]
-            ratio = proven_length(image[:, 0], output_norm) / proven_length(d[:, 0], norm)
-            low, high = float(ratio.lower()), float(ratio.upper())
+            found = ratio()
+            low, high = float(found.lower()), float(found.upper())
         if np.isfinite(low):
             value = max(value, float(np.nextafter(low, 0.0)) if low > 0 else 0.0)
         if high - low <= 1e-12 * high:
