@@ -262,11 +262,10 @@ def answer(
     search = _timed(graph, search, settings.time_limit, time.perf_counter() - started)
     found, interrupted = _searched(graph, question, search, proposal, watch)
     status = Status.INTERRUPTED if interrupted else proposal.status
-    cutting = None if interrupted else cutting
     lowers = [item.value for item in found]
     lower = max(lowers, default=None)
     with budget.apart():
-        proven, tree = _branched(proven, graph, settings, cutting, lower or 0.0, watch)
+        proven, tree = _branched(proven, graph, settings, None if interrupted else cutting, lower or 0.0, watch)
     # a witness from the tree is for the outputs together
     witnesses = [*found, *([] if tree is None or tree.lower is None else [tree.lower])]
     lower = max((item.value for item in witnesses), default=None)
