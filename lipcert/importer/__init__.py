@@ -2,6 +2,7 @@
 
 from lipcert.importer import (  # noqa: F401  (they register their handlers)
     activations,
+    attention,
     classical,
     contractions,
     gated,

@@ -145,8 +145,10 @@ def _pointwise(ctx: Context, x: Tensor, matrix: Array, shape: Sequence[int], row
 
 @handles("Einsum")
 def einsum(ctx: Context) -> Tensor:
-    """An einsum of one signal with constants, one constant after the other, so that no two are multiplied."""
+    """An einsum of one signal with constants, no two of which are multiplied; of two signals on a range."""
     signals = [k for k, value in enumerate(ctx.operands) if not isinstance(value, np.ndarray)]
+    if len(signals) == len(ctx.operands) == 2:
+        return _pair(ctx, *_subscripts(ctx))
     if len(signals) != 1:
         raise _bilinear(ctx)
     terms, result = _subscripts(ctx)
@@ -162,6 +164,35 @@ def einsum(ctx: Context) -> Tensor:
         x = _contracted(ctx, x, letters, array, term, kept)
         letters = kept
     return x if letters == result else _contracted(ctx, x, letters, np.ones(()), "", result)
+
+
+def _pair(ctx: Context, terms: list[str], result: str) -> Tensor:
+    """An einsum of two signals as a batched matrix product."""
+    parts = [_labelled(ctx, ctx.tensor(k), terms[k]) for k in (0, 1)]
+    sizes = {c: n for x, letters in parts for c, n in zip(letters, x.shape, strict=True)}
+    for k, (x, letters) in enumerate(parts):
+        # what only this one has, and the result has not, is added up first
+        kept = "".join(c for c in letters if c in result or c in parts[1 - k][1])
+        parts[k] = (x, letters) if kept == letters else (_contracted(ctx, x, letters, np.ones(()), "", kept), kept)
+    (a, left), (b, right) = parts
+    batch = [c for c in left if c in right and c in result]
+    inner = [c for c in left if c in right and c not in result]
+    rows, columns = [c for c in left if c not in right], [c for c in right if c not in left]
+
+    def matrices(x: Tensor, letters: str, first: list[str], second: list[str]) -> Tensor:
+        order = np.arange(x.size, dtype=np.int64).reshape(x.shape)
+        order = order.transpose([letters.index(c) for c in (*batch, *first, *second)])
+        counts = [int(np.prod([sizes[c] for c in group], dtype=np.int64)) for group in (batch, first, second)]
+        return ctx.index(x, order.reshape(counts))
+
+    product = _of_signals(ctx, matrices(a, left, rows, inner), matrices(b, right, inner, columns))
+    letters = "".join((*batch, *rows, *columns))
+    shape = tuple(sizes[c] for c in letters)
+    done = np.arange(product.size, dtype=np.int64).reshape(shape)
+    wide = [c for c in result if c in sizes]
+    done = done.transpose([letters.index(c) for c in wide])
+    full = tuple(sizes.get(c, 1) for c in result)
+    return ctx.index(product, done.reshape(full))
 
 
 def _subscripts(ctx: Context) -> tuple[list[str], str]:

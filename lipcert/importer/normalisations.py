@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.sparse as sp
 
-from lipcert.importer.linear import centred
+from lipcert.graph.linear_maps import Sparse
+from lipcert.importer.expressions import materialise
+from lipcert.importer.linear import centred, divided
 from lipcert.importer.recurrent import evaluated
-from lipcert.importer.registry import Context, Tensor, Value, handles
+from lipcert.importer.registry import Context, Deferred, Tensor, Value, handles
 
 
 @handles("LayerNormalization")
@@ -58,6 +61,52 @@ def lp_normalization(ctx: Context) -> Tensor:
     rows = ctx.index(x, order)
     unit = ctx.activation(rows, "unit_vector", x.shape[axis], {"floor": 0.0}, channel_axis=None)
     return ctx.index(unit, back.reshape(x.shape))
+
+
+@handles("LRN")
+def lrn(ctx: Context) -> Value:
+    """x/(bias + α/size Σ x²)^β, the sum over neighbouring channels; on a range."""
+    x = ctx.tensor(0)
+    size, channels = int(ctx.attribute("size")), x.shape[1]
+    alpha, beta, bias = (float(np.float32(ctx.attribute(k, v))) for k, v in _LRN)
+    row, column = np.indices((channels, channels))
+    near = (column - row >= -((size - 1) // 2)) & (column - row <= size // 2)
+    each = x.size // (x.shape[0] * channels)
+    sums = sp.kron(sp.eye_array(x.shape[0]), sp.kron(sp.csr_array(near.astype(np.float64)), sp.eye_array(each)))
+    square = evaluated(ctx, "Mul", x, x)
+    square = materialise(square, ctx.state) if isinstance(square, Deferred) else square
+    if not isinstance(square, Tensor):
+        raise ctx.invalid("its input is no signal")
+    total: Value = divided(ctx, ctx.affine([(square, Sparse(sp.csr_array(sums)))], x.shape), float(size))
+    total = evaluated(ctx, "Add", evaluated(ctx, "Mul", total, np.array(alpha)), np.array(bias))
+    return evaluated(ctx, "Mul", x, evaluated(ctx, "Pow", total, np.array(-beta)))
+
+
+_LRN = (("alpha", 1e-4), ("beta", 0.75), ("bias", 1.0))
+
+
+@handles("MeanVarianceNormalization")
+def mean_variance_normalization(ctx: Context) -> Value:
+    """(x − mean)/(standard deviation + 1e-9) over any axes; on a region where that does not vanish."""
+    x = ctx.tensor(0)
+    rank = len(x.shape)
+    axes = sorted({int(a) % rank for a in ctx.attribute("axes", [0, 2, 3])})
+    kept = [a for a in range(rank) if a not in axes]
+    order = np.arange(x.size, dtype=np.int64).reshape(x.shape).transpose(*kept, *axes)
+    n = int(np.prod([x.shape[a] for a in axes]))
+    back = np.empty(x.size, dtype=np.int64)
+    back[order.ravel()] = np.arange(x.size)
+    rows = centred(ctx, ctx.index(x, order.reshape(-1, n)), n)
+    length = ctx.activation(rows, "norm", n, shape=(x.size // n, 1), channel_axis=None)
+    deviation = evaluated(ctx, "Div", length, np.array(np.sqrt(n)))
+    deviation = evaluated(ctx, "Add", deviation, np.array(1e-9))
+    normed = evaluated(ctx, "Div", rows, deviation)
+    normed = materialise(normed, ctx.state) if isinstance(normed, Deferred) else normed
+    if not isinstance(normed, Tensor):
+        raise ctx.invalid("its input is no signal")
+    if np.sqrt(n) != np.round(np.sqrt(n)):
+        ctx.state.idealise(f"{ctx.where}: the root of {n} is rounded to float64")
+    return ctx.index(normed, back.reshape(x.shape))
 
 
 def _normed(ctx: Context, x: Tensor, n: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Control flow that is fixed: the ONNX RNN, Loop with a constant trip count and no early exit, If on a constant."""
+"""Control flow that is fixed: the ONNX RNN, Scan, Loop with a constant trip count and no early exit, If on a constant."""
 
 from __future__ import annotations
 
@@ -144,6 +144,55 @@ def loop(ctx: Context) -> list[Value]:
     if not all(scans):
         raise ctx.unsupported("it runs zero times but gives a list", "remove it from the model")
     return [*carried, *(stacked(ctx, scan, 0) for scan in scans)]
+
+
+@handles("Scan")
+def scan(ctx: Context) -> list[Value]:
+    """Unrolled over the slices of its inputs, in any direction and along any axis."""
+    if ctx.state.opset < 9:
+        raise ctx.unsupported("Scan had a batch axis in version 8", "export it for version 9 or newer")
+    body = subgraph(ctx, "body")
+    count = int(ctx.attribute("num_scan_inputs"))
+    states = len(ctx.operands) - count
+    outputs = len(body.output) - states
+    if len(body.input) != len(ctx.operands) or states < 0 or outputs < 0:
+        raise ctx.invalid("its body does not fit its inputs")
+    carried = [ctx.value(k) for k in range(states)]
+    given = [ctx.value(states + k) for k in range(count)]
+    axes = [
+        int(a) % max(len(x.shape), 1) for a, x in zip(ctx.attribute("scan_input_axes", [0] * count), given, strict=True)
+    ]
+    backward = [bool(d) for d in ctx.attribute("scan_input_directions", [0] * count)]
+    lengths = {x.shape[a] for a, x in zip(axes, given, strict=True)}
+    if len(lengths) != 1:
+        raise ctx.invalid("its inputs differ in length")
+    length = lengths.pop()
+    _limited(ctx, length)
+    names = [info.name for info in body.input]
+    found: list[list[Value]] = [[] for _ in range(outputs)]
+    for k in range(length):
+        slices = [
+            evaluated(ctx, "Gather", x, np.array(length - 1 - k if back else k), axis=a)
+            for x, a, back in zip(given, axes, backward, strict=True)
+        ]
+        values = dict(ctx.scope) | dict(zip(names, (*carried, *slices), strict=True))
+        results = branch_results(ctx, body, values)
+        carried = results[:states]
+        for chain, value in zip(found, results[states:], strict=True):
+            chain.append(value)
+    if not all(found):
+        raise ctx.unsupported("it runs zero times but gives a list", "remove it from the model")
+    return [*carried, *_gathered(ctx, found)]
+
+
+def _gathered(ctx: Context, found: list[list[Value]]) -> list[Value]:
+    """The outputs of a scan along their axes, in their directions."""
+    axes = ctx.attribute("scan_output_axes", [0] * len(found))
+    backward = ctx.attribute("scan_output_directions", [0] * len(found))
+    return [
+        stacked(ctx, chain[::-1] if back else chain, int(a) % (len(chain[0].shape) + 1))
+        for chain, a, back in zip(found, axes, backward, strict=True)
+    ]
 
 
 @handles("If")

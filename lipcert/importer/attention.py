@@ -1,0 +1,132 @@
+"""Attention of the operator set: heads, grouped ones too, masks and soft caps, by matrix products and softmax on ranges."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lipcert.arrays import Array, BoolArray
+from lipcert.importer.expressions import materialise
+from lipcert.importer.recurrent import evaluated
+from lipcert.importer.registry import Context, Deferred, Tensor, Value, handles
+
+_ATTRIBUTES = (
+    *("is_causal", "kv_num_heads", "q_num_heads", "qk_matmul_output_mode", "scale", "softcap", "softmax_precision"),
+)
+
+
+@handles("Attention")
+def attention(ctx: Context) -> list[Value]:
+    """softmax(Q Kᵀ scale + mask) V, causal or with a constant mask, of grouped heads too; on a region."""
+    other = next((name for name in ctx.attributes if name not in _ATTRIBUTES), None)
+    if other is not None:
+        raise ctx.unsupported(f"its attribute {other} is not known here", "write what it does as a mask")
+    if ctx.has(6):
+        raise ctx.unsupported("its keys and values differ in length", "export it with one fixed length")
+    flat = len(ctx.value(0).shape) == 3
+    query_heads = int(ctx.attribute("q_num_heads", 0))
+    Q = _heads(ctx, ctx.value(0), query_heads)
+    K, V = (_heads(ctx, ctx.value(k), int(ctx.attribute("kv_num_heads", 0))) for k in (1, 2))
+    before = 0
+    if ctx.has(4) and ctx.has(5):
+        before = ctx.value(4).shape[2]
+        K, V = (evaluated(ctx, "Concat", ctx.value(k), x, axis=2) for k, x in ((4, K), (5, V)))
+    kept = [K, V]
+    groups = Q.shape[1] // max(K.shape[1], 1)
+    if groups * K.shape[1] != Q.shape[1]:
+        raise ctx.invalid(f"{Q.shape[1]} heads of queries for {K.shape[1]} of keys")
+    if groups > 1:
+        K, V = (_repeated(ctx, x, groups) for x in (K, V))
+    scale = ctx.attribute("scale")
+    scale = 1.0 / np.sqrt(Q.shape[-1]) if scale is None else float(np.float32(scale))
+    if ctx.attribute("scale") is None and scale * scale * Q.shape[-1] != 1.0:
+        ctx.state.idealise(f"{ctx.where}: one over the root of {Q.shape[-1]} is rounded to float64")
+    keys = evaluated(ctx, "Transpose", K, perm=[0, 1, 3, 2])
+    products = evaluated(ctx, "MatMul", Q, keys)
+    kind = products.dtype if isinstance(products, np.ndarray) else np.float64
+    products = evaluated(ctx, "Mul", products, np.array(scale, kind))
+    scores = products
+    cap = float(ctx.attribute("softcap", 0.0))
+    if cap:
+        scores = evaluated(ctx, "Tanh", evaluated(ctx, "Div", products, np.array(cap, kind)))
+        scores = evaluated(ctx, "Mul", scores, np.array(cap, kind))
+    shares = _shares(ctx, scores, _mask(ctx, (*Q.shape[:3], K.shape[2]), before))
+    result = evaluated(ctx, "MatMul", shares, V)
+    if flat:
+        result = evaluated(ctx, "Transpose", result, perm=[0, 2, 1, 3])
+        result = evaluated(ctx, "Reshape", result, np.array([Q.shape[0], Q.shape[2], -1]))
+    mode = int(ctx.attribute("qk_matmul_output_mode", 0))
+    if len(ctx.node.output) > 3 and mode not in (0, 3):
+        raise ctx.unsupported("its scores after the mask are an output", "leave that output out")
+    return [result, *kept, shares if mode == 3 else products]
+
+
+def _signal(ctx: Context, x: Value) -> Tensor:
+    if isinstance(x, Deferred):
+        return materialise(x, ctx.state)
+    if isinstance(x, np.ndarray):
+        raise ctx.unsupported("it is constant where a signal is expected")
+    return x
+
+
+def _heads(ctx: Context, x: Value, heads: int) -> Value:
+    """(batch, heads, length, size)."""
+    if len(x.shape) == 4:
+        return x
+    if len(x.shape) != 3 or not heads or x.shape[2] % heads:
+        raise ctx.invalid(f"inputs of the shape {x.shape} for {heads} heads")
+    split = evaluated(ctx, "Reshape", x, np.array([x.shape[0], x.shape[1], heads, x.shape[2] // heads]))
+    return evaluated(ctx, "Transpose", split, perm=[0, 2, 1, 3])
+
+
+def _repeated(ctx: Context, x: Value, groups: int) -> Value:
+    """Each head so many times."""
+    return evaluated(ctx, "Gather", x, np.repeat(np.arange(x.shape[1]), groups), axis=1)
+
+
+def _mask(ctx: Context, shape: tuple[int, ...], before: int) -> Array:
+    """What is added to the scores; −∞ where they do not count."""
+    mask = np.zeros(shape)
+    if ctx.has(3):
+        given = ctx.constant(3)
+        added = np.where(given, 0.0, -np.inf) if given.dtype == bool else given.astype(np.float64)
+        missing = shape[-1] - added.shape[-1]
+        if missing > 0:
+            added = np.concatenate([added, np.full((*added.shape[:-1], missing), -np.inf)], axis=-1)
+        try:
+            mask = mask + added
+        except ValueError:
+            raise ctx.invalid(f"a mask of the shape {given.shape} for scores of the shape {shape}") from None
+    if ctx.attribute("is_causal", 0):
+        mask = np.where(np.tril(np.ones(shape[-2:], dtype=bool), before), mask, -np.inf)
+    return mask
+
+
+def _shares(ctx: Context, scores: Value, mask: Array) -> Value:
+    """Softmax of each row over the scores that count; the others have no share."""
+    counts = mask > -np.inf
+    if not counts.any(axis=-1).all():
+        raise ctx.unsupported("a row of its mask leaves nothing, so that it is not a number", "mask less")
+    if isinstance(scores, np.ndarray):
+        return evaluated(ctx, "Softmax", scores + mask.astype(scores.dtype), axis=-1)
+    scores = _signal(ctx, scores)
+    finite = np.where(counts, mask, 0.0)
+    if finite.any():
+        scores = ctx.shift(scores, finite)
+    if counts.all():
+        return ctx.activation(scores, "softmax", scores.shape[-1], channel_axis=None)
+    return _partial(ctx, scores, counts.reshape(-1, scores.shape[-1]))
+
+
+def _partial(ctx: Context, scores: Tensor, counts: BoolArray) -> Tensor:
+    number = counts.sum(axis=1)
+    terms, place, start = [], np.full(counts.shape, -1, dtype=np.int64), 0
+    for n in np.unique(number).tolist():
+        rows = np.flatnonzero(number == n)
+        columns = np.nonzero(counts[rows])[1].reshape(-1, n)
+        index = rows[:, None] * counts.shape[1] + columns
+        terms.append(ctx.activation(ctx.index(scores, index), "softmax", n, channel_axis=None))
+        place[rows[:, None], columns] = start + np.arange(index.size).reshape(index.shape)
+        start += index.size
+    parts = [evaluated(ctx, "Reshape", term, np.array([-1])) for term in terms]
+    joined = evaluated(ctx, "Concat", *parts, axis=0)
+    return ctx.index(_signal(ctx, joined), place.reshape(scores.shape))
