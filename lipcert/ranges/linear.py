@@ -16,6 +16,7 @@ import numpy as np
 
 from lipcert.activations.record import Pointwise
 from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, Input
+from lipcert.ranges.planes import Planes
 from lipcert.rounding import TINY, UNIT, Interval, gamma, up
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ class Backward:
         self.coefficients: dict[int, Array] = {}
         self.constant = np.zeros(0)
         self.lost = np.zeros(0)
+        self._known: dict[int, Planes | None] = {}
 
     def upper(self, seeds: Mapping[int, Array]) -> Array:
         """At least the supremum of each functional Σ_k c_k·z_k."""
@@ -157,6 +159,8 @@ class Backward:
                         self._affine(node, columns)
                     case Activation() as node if position in self.lines:
                         self._activation(position, node, columns)
+                    case Activation() as node if (planes := self._planes(position, node)) is not None:
+                        self._product(node, planes, columns)
                     case Activation() | FixedPoint():
                         self._image(position, columns)
             return up(up(total + self.constant) + up(self.lost * (1.0 + 64.0 * UNIT)))
@@ -189,6 +193,19 @@ class Backward:
         below *= lines.below[:, None]
         above += below
         self._give(node.parent, above)
+
+    def _planes(self, position: int, node: Activation) -> Planes | None:
+        """The planes of products; None for other activations."""
+        if position not in self._known:
+            self._known[position] = Planes.of(node, self.found[node.parent], self.found[position])
+        return self._known[position]
+
+    def _product(self, node: Activation, planes: Planes, columns: Array) -> None:
+        """c·w ≤ (J(m)ᵀc)·z + c⁺ over + c⁻ under."""
+        self._weighted(np.maximum(columns, 0.0), planes.over)
+        self._weighted(np.minimum(columns, 0.0), planes.under)
+        self._lose((np.abs(columns).T @ planes.lost) * (1.0 + 2.0 * gamma(planes.lost.size + 8)))
+        self._give(node.parent, planes.slope(columns))
 
     def _image(self, position: int, columns: Array) -> None:
         """What has no lines is anywhere in its range."""
