@@ -64,7 +64,7 @@ def _known_solver(ctx: click.Context, param: click.Parameter, value: str) -> str
     """The name of a solver, before a model is loaded for it."""
     from lipcert.sdp.solvers import SOLVERS
 
-    names = ("auto", "matrix-free", *SOLVERS)
+    names = ("auto", *SOLVERS)
     if value not in names:
         raise InvalidRequest(f"the solver {value!r} is not known", advice=f"use {', '.join(names)}")
     return value
