@@ -696,11 +696,6 @@ TABLE: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
             ("room = up(spread + other) if", "room = up(spread) if"),
         ),
     },
-    "certificates/nearby.py": {
-        "certificates/test_local_terms.py::test_margins_from_the_sample_on_are_rounded": (
-            ("np.nextafter(lipschitz * radius, np.inf) * (1.0 + 4.0 * UNIT)", "lipschitz * radius"),
-        ),
-    },
     "certificates/margin.py": {
         "certificates/test_local_terms.py::test_each_error_of_a_margin_enters": (
             ("(delta * M.shape[0] + sum(errors)) * (1.0 + 2.0**-40)", "(delta * M.shape[0]) * (1.0 + 2.0**-40)"),
@@ -709,7 +704,10 @@ TABLE: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
             ("        radius_error(system, H),\n", ""),
             ("        sum_error(system, theta),\n", ""),
             ("        product_error(system, H, ball),\n", ""),
-            ("return float(np.nextafter(value - ", "return float((value - "),
+            (
+                "np.nextafter(value - (delta * M.shape[0] + sum(errors)) * (1.0 + 2.0**-40), -np.inf)",
+                "value - (delta * M.shape[0] + sum(errors)) * (1.0 + 2.0**-40)",
+            ),
         ),
         "certificates/test_local_terms.py::test_the_positive_matrix_has_room": (
             ("A[diagonal] += delta - room * (1.0 + 4.0 * UNIT)", "A[diagonal] += delta"),
@@ -874,9 +872,6 @@ EXEMPT: dict[str, dict[str, str]] = {
         "B, B_radius = helmert(block)": "passed on; its loss on the way is in the table",
     },
     "activations/published.py": {"B, radius = helmert(block)": "passed on; its loss on the way is in the table"},
-    "certificates/nearby.py": {
-        "radius": "the radius of the question; its conversion from ℓ∞ is compared with the truth by tests",
-    },
     "certificates/margin.py": {
         "def of": LATER,
         "def _joined": "passed on",
@@ -914,4 +909,5 @@ EXEMPT: dict[str, dict[str, str]] = {
         "centre, radius = (np.where(free": "passed on",
         "None if a.rad is None else sp.csr_array": LATER,
     },
+    "ranges/linear.py": {"planes.lost": LATER},
 }
