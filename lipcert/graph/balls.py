@@ -264,15 +264,21 @@ def _fixed_point_jvp(node: FixedPoint, state: Balls, parameters: list[Balls], ta
 
 
 def _activation_jvp(node: Activation, z: Balls, tangent: Balls) -> Balls:
-    """φ'(z) dz of an activation layer, the slopes from truncated power series z + t e_j."""
-    from flint import arb_series
+    """φ'(z) dz of an activation layer, the slopes from truncated power series z + t e_j.
+
+    Where a power series has no quotient, as the ball of its denominator holds zero at this precision, nothing is known.
+    """
+    from flint import arb, arb_series
 
     out = node.record.output_size(node.block, node.parameters)
     jacobian = np.empty((node.blocks, out, node.block, 1), dtype=object)
     for j in range(node.block):
         seeded = [arb_series([v, int(i % node.block == j)], prec=2) for i, v in enumerate(z[:, 0])]
-        series = enclose(node.record, seeded, node.block, node.parameters)
-        jacobian[:, :, j, 0] = _filled((node.blocks, out), [w[1] for w in series])
+        try:
+            slopes = [w[1] for w in enclose(node.record, seeded, node.block, node.parameters)]
+        except (ValueError, ZeroDivisionError):
+            slopes = [arb("nan")] * (node.blocks * out)
+        jacobian[:, :, j, 0] = _filled((node.blocks, out), slopes)
     columns = tangent.reshape(node.blocks, 1, node.block, -1)
     return (jacobian * columns).sum(axis=2).reshape(node.size, -1)
 

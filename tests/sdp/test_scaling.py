@@ -193,9 +193,9 @@ def test_a_zero_network():
 def test_time_limit_and_progress():
     seen = []
     graph = network(2, (20, 300, 300, 300, 5))
-    started = time.perf_counter()
+    started = time.process_time()
     outcome = solve(Operator(graph), Tie.NEURON, SolverOptions(time_limit=0.5, progress=seen.append))
-    assert time.perf_counter() - started < 6.0
+    assert time.process_time() - started < 6.0
     assert outcome.status is Status.TIME_LIMIT
     bounds = [step.bound for step in seen]
     assert bounds == sorted(bounds, reverse=True)
