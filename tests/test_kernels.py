@@ -59,3 +59,51 @@ def test_solver_networks_and_certificates(kernel: str, threads: int) -> None:
 def test_the_probe_tells_kernels_apart() -> None:
     assert loaded("no such kernel") == loaded("")
     assert loaded("")
+
+
+# certificates on random regions, of each activation in turn: written into a folder, or all that lie there verified
+REGIONAL = """
+import sys
+from pathlib import Path
+import numpy as np
+import lipcert
+from regional import KINDS, network, region_of
+
+folder, name = Path(sys.argv[1]), sys.argv[2]
+for seed in range(12):
+    rng = np.random.default_rng(seed)
+    graph = network(seed, [KINDS[seed % len(KINDS)], "tanh", "relu"])
+    region = region_of(rng, graph.input_size)
+    options = {"norm": ("2", "inf", "1")[seed % 3], "outputs": ("all", "each")[seed % 2]}
+    anchored = region.centre is not None and seed % 4 == 1
+    if name:
+        found = lipcert.bound(graph, region=region, anchored=anchored, lower=False, tolerance=1e-6, **options)
+        if found.certificate is not None:
+            found.certificate.save(folder / f"{name}-{seed}.json")
+    else:
+        for path in sorted(folder.glob(f"*-{seed}.json")):
+            lipcert.verify(path, graph)
+            print(path.stem)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_certificates_on_regions_are_verified_under_other_kernels(tmp_path: Path) -> None:
+    runs = {found: (kernel, 1) for kernel in reversed(KERNELS) if (found := loaded(kernel))}
+    machines = {**runs, "two threads": ("", 2)}
+
+    def start(kernel: str, threads: int, name: str) -> str:
+        command = [sys.executable, "-c", REGIONAL, str(tmp_path), name]
+        paths = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
+        settings = {**environment(kernel, threads), "PYTHONPATH": paths}
+        done = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=500, check=False)
+        assert done.returncode == 0, (kernel, threads, done.stderr[-3000:])
+        return done.stdout
+
+    for number, (kernel, threads) in enumerate(machines.values()):
+        start(kernel, threads, f"machine{number}")
+    written = {path.stem for path in tmp_path.glob("*.json")}
+    assert len(written) >= 8 * len(machines)
+    for kernel, threads in machines.values():
+        assert set(start(kernel, threads, "").split()) == written
