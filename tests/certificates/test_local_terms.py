@@ -125,6 +125,7 @@ def test_bounds_of_functionals_are_rounded_up(sweep, monkeypatch):
     monkeypatch.setattr(linear, "up", lambda x: x + 1.0)
     assert found.upper({0: np.ones((1, 1))})[0] == 7.0
     monkeypatch.setattr(linear, "UNIT", 1.0)
+    monkeypatch.setattr(linear.Backward, "_planes", lambda self, position, node: None)
     monkeypatch.setattr(linear.Backward, "_image", lambda self, position, columns: setattr(self, "lost", np.ones(1)))
     assert found.upper({1: np.ones((1, 1))})[0] == 68.0
 
