@@ -71,7 +71,7 @@ class Polyhedron:
     --------
     >>> half = Polyhedron(Box([-1.0, -1.0], 1.0), np.array([[1.0, 1.0]]), np.array([-1.0]))
     >>> half.support(np.array([[-1.0, 0.0], [1.0, 0.0]])).round(9)
-    array([-0.,  1.])
+    array([0., 1.])
     """
 
     region: Region
