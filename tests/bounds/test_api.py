@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import lipcert
-from lipcert.bounds import api, lower_bound as lower, run
+from lipcert.bounds import api, run
+from lipcert.bounds import lower_bound as lower
 from lipcert.certificates import proof
 from lipcert.errors import InvalidRequest, NotCertified
 from lipcert.graph import build as nn
