@@ -25,7 +25,6 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", [page for page in PAGES if steps(page)])
-@pytest.mark.xfail(reason="docs/howto.md names a file that the test does not make", strict=False)
 def test_page_runs(page: str, folder: Path) -> None:
     """In order, in one folder that holds models/."""
     for step in steps(page):

@@ -296,6 +296,7 @@ class Run:
         if reason is not None:
             raise DoesNotApply(f"the method {name} does not apply: {reason}", advice="use --method auto")
         if method.by_entries:
+            self.watch(Progress("entries of the Jacobian"))
             certificate = self.prover(form).by_jacobian()
             return Proven(method.propose(job), certificate, certificate.value, job)
         value = method.value(job)

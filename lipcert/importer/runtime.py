@@ -24,6 +24,8 @@ from lipcert.importer.normalise import begin, cut, opset_of
 from lipcert.importer.reader import read
 
 _SECONDS = 60.0
+# a run of a small file is not worth giving up, however short the limit of the answer
+_LEAST_SECONDS = 1.0
 # ONNX Runtime runs nothing older
 _OLDEST_RUN = 7
 _BROADCAST = ("Add", "Sub", "Mul", "Div", "Pow", "Greater", "Less", "Equal", "And", "Or", "Xor")
@@ -121,7 +123,9 @@ def _run(session: Any, path: str | Path, names: list[str], inputs: dict[str, np.
 
     options = onnxruntime.RunOptions()
     options.log_severity_level = 4
-    timer = threading.Timer(min(_SECONDS, budget.left()), lambda: setattr(options, "terminate", True))
+    timer = threading.Timer(
+        min(_SECONDS, max(budget.left(), _LEAST_SECONDS)), lambda: setattr(options, "terminate", True)
+    )
     timer.daemon = True
     timer.start()
     try:

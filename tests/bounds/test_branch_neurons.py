@@ -127,15 +127,16 @@ def test_other_activations_close_between_the_bounds(layer: object, region: Box |
     verify(found.certificate, graph)
 
 
-@pytest.mark.xfail(reason="breakpoints decide this network without cells", strict=False)
 def test_infeasible_cells_are_cut_off_and_matter() -> None:
-    """|x| ≤ 1 keeps two neurons from being active together; signs alone cannot know."""
-    graph = nn.sequential(nn.linear([[1.0], [-1.0]], [-0.2, -0.2]), nn.relu(), nn.linear([[1.0, -1.0], [1.0, 1.0]]))
+    """One number keeps two neurons from being active together; signs alone cannot know."""
+    graph = nn.sequential(
+        nn.linear([[1.0, 0.6], [-1.0, -0.6]], [-0.2, -0.2]), nn.relu(), nn.linear([[1.0, -1.0], [1.0, 1.0]])
+    )
     for region in (Box(-1.0, 1.0), None):
         exact = lipcert.bound(graph, region=region, branch=True, branch_on="neurons", lower=False)
         signs = lipcert.bound(graph, region=region, branch=True, branch_on="channels", lower=False)
-        assert exact.upper == pytest.approx(np.sqrt(2.0), rel=1e-9)
-        assert signs.upper == pytest.approx(2.0, rel=1e-6)
+        assert exact.upper == pytest.approx(np.sqrt(2.0 * 1.36), rel=1e-9)
+        assert signs.upper == pytest.approx(2.0 * np.sqrt(1.36), rel=1e-6)
     assert any(leaf.weights is not None for leaf in exact.certificate.leaves)
 
 
