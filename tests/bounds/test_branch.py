@@ -95,7 +95,7 @@ def test_five_hundred_networks() -> None:
     layers = [nn.relu(), nn.maxmin(), nn.leaky_relu(0.1), nn.abs()] if hasattr(nn, "abs") else [nn.relu(), nn.maxmin()]
     for seed in range(500):
         rng = np.random.default_rng(seed)
-        widths = (int(rng.integers(1, 5)), *(2 * int(k) for k in rng.integers(1, 3, 2)), int(rng.integers(1, 4)))
+        widths = (int(rng.integers(2, 5)), *(2 * int(k) for k in rng.integers(1, 3, 2)), int(rng.integers(1, 4)))
         graph = network(seed, layers[seed % len(layers)], widths)
         prepared, root = rooted(graph, Claim())
         tree = branch(prepared, root)

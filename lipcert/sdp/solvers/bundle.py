@@ -120,6 +120,11 @@ class Bundle:
         weights = sp.diags_array(1.0 / np.sqrt(self.D))
         self.quadratic = Quadratic(self.F, np.vstack([self.x, self.b]), sp.csr_array(weights @ self.vectors))
 
+    def recentre(self, centre: Point) -> None:
+        """Go on from another point, with its eigenvectors in the model."""
+        self.centre, self.space = centre, self.space.joined(centre.space)
+        self.prepare()
+
     def step(self, tau: float) -> tuple[Array, float, Array]:
         """δ, the predicted decrease of rho / rho(centre), and the dual variable w."""
         w = quadratic_sdp(self.quadratic.times(np.sqrt(tau)), self.c, self.a)

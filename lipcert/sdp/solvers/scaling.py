@@ -39,6 +39,10 @@ _STAGES = {
     Tie.CHANNEL: ((Tie.LAYER, 1e-2, 0.2),),
     Tie.NEURON: ((Tie.LAYER, 1e-2, 0.15), (Tie.CHANNEL, 3e-2, 0.5)),
 }
+# how far points are eased that a longer search refutes
+_EASES = (0.0, *np.geomspace(1e-9, 1e-3, 13))
+# how often the model goes on after that
+_RESUMED = 2
 # the largest step size, which shows all that a model promises
 _LONGEST = 1e4
 
@@ -101,7 +105,10 @@ def _improve(bundle: Bundle, tie: Tie, run: _Progress, tolerance: float) -> Stat
             refuted = bundle.centre
             bundle.centre = _settle(evaluator, run, bundle.space)
             if bundle.centre.rho <= refuted.rho:
-                return run.stalled("the model refutes a point that no search for eigenvectors refutes")
+                # rounding of the small program, which is another one for another step size
+                if tau >= _LONGEST:
+                    return run.stalled("the model refutes a point that no search for eigenvectors refutes")
+                tau *= 10.0
             bundle.prepare()
             continue
         if not np.isfinite(delta).all() or tau < 1e-6:
@@ -149,19 +156,46 @@ def _improve(bundle: Bundle, tie: Tie, run: _Progress, tolerance: float) -> Stat
 
 
 def _settle(evaluator: Evaluator, run: _Progress, against: Space | None) -> Point:
-    """The last point whose rho, searched for longer, stays below what it improved on; it becomes the best.
+    """The best point, searched for longer, eased as much as it takes to survive; it becomes the best.
 
-    Where eigenvalues cluster, a search can miss the smallest one. What it finds later also tells about the points before.
+    Where eigenvalues cluster, a search can miss the smallest one, and the point lies outside by what it was searched to.
+    Factors (1 + e)^(layers − k) on the multipliers of layer k bring it inside: B, from layer to later layer, shrinks by
+    (1 + e)^−½ at least, so that e need only exceed what M lacks. Implicit layers feed themselves and gain nothing; then
+    the last point before that survives is the best.
     """
+    assert run.best is not None
+    best, groups = run.best, evaluator.operator.groups
+    depth = int(groups.layer.max(initial=-1)) + 1
+    for ease in _EASES:
+        lam, rho = best.lam * (1.0 + ease) ** (depth - groups.layer), best.rho * (1.0 + ease) ** (depth + 1)
+        space = best.space if against is None else best.space.joined(against)
+        found = evaluator.least(lam, rho, space, 1e-8)
+        if found.exact and found.rho <= rho * (1.0 + 1e-7):
+            run.accept(found)
+            return found
+        against = found.space
     while True:
         point = run.accepted.pop()
-        found = evaluator.least(
-            point.lam, point.rho, point.space if against is None else point.space.joined(against), 1e-8
-        )
+        found = evaluator.least(point.lam, point.rho, point.space.joined(against), 1e-8)
         if not run.accepted or found.rho <= run.accepted[-1].rho:
             run.accept(found if np.isfinite(found.rho) else point)
             return run.accepted[-1]
         against = found.space
+
+
+def _finish(bundle: Bundle, tie: Tie, run: _Progress, tolerance: float, status: Status) -> Status:
+    """Settle on a point; where that cost something, what refuted the point joins the model, which goes on."""
+    evaluator, deadline = bundle.evaluator, bundle.evaluator.deadline
+    for left in reversed(range(_RESUMED + 1)):
+        assert run.best is not None
+        rho, evaluator.deadline = run.best.rho, np.inf
+        point = _settle(evaluator, run, bundle.space)
+        if not left or status is not Status.OPTIMAL or point.rho <= rho * (1.0 + 0.3 * tolerance):
+            break
+        evaluator.deadline = deadline
+        bundle.recentre(point)
+        status = _improve(bundle, tie, run, tolerance)
+    return status
 
 
 def _start(evaluator: Evaluator) -> Point | None:
@@ -266,8 +300,8 @@ def solve(operator: Operator, tie: Tie, options: SolverOptions) -> Outcome:
             status = _improve(bundle, stage, run, max(enough, tolerance))
             if status is Status.ITERATION_LIMIT or time.perf_counter() > deadline:
                 break
-        evaluator.deadline = np.inf
-        _settle(evaluator, run, None if bundle is None else bundle.space)
+        if bundle is not None:
+            status = _finish(bundle, tie, run, tolerance, status)
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
     if run.best is None:

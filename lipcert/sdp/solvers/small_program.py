@@ -181,11 +181,11 @@ def quadratic_sdp(quadratic: Quadratic, c: Array, a: Array) -> Array:
         L, info = lapack.dpotrf(smat(w[:p], size), lower=True, clean=True)
         if info:
             break
-        S, V = np.linalg.eigh(L.T @ smat(z[:p], size) @ L)
-        root = np.maximum(S, 1e-300) ** 0.25
         inverse = lapack.dtrtri(L, lower=True)[0]
-        K, G = (L @ V) / root, (inverse.T @ V) * root
         try:
+            S, V = np.linalg.eigh(L.T @ smat(z[:p], size) @ L)
+            root = np.maximum(S, 1e-300) ** 0.25
+            K, G = (L @ V) / root, (inverse.T @ V) * root
             newton = _Newton(quadratic, Q, K, G, z[p:] / w[p:])
         except np.linalg.LinAlgError:
             break
