@@ -143,7 +143,7 @@ POWER = Pointwise(
     "the slope p·x^(p − 1) is monotone on either side of zero",
     bends=_at_zero,
     examples=(*tried(exponent=(2, 3, 7, 1)), *tried(exponent=(-2, 0.5, -1.5), positive=True)),
-    spelling=lambda pen, x, p: pen.op("Pow", x, pen.vector(p["exponent"])),
+    spelling=lambda pen, x, p: pen.apart(x, p, lambda pen, x, p: pen.op("Pow", x, pen.vector(p["exponent"]))),
 )
 
 RECORDS = (EXP, LOG, SQRT, RECIPROCAL, POWER)

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lipcert.activations.record import ActivationRecord, NormalForm, Parameters
+from lipcert.errors import InvalidRequest
 from lipcert.rounding import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from lipcert.activations.spelling import Pen
     from lipcert.arrays import Array
 
 
@@ -50,6 +52,12 @@ class Held(ActivationRecord):
     def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
         low, high = (np.broadcast_to(parameters[key], on.size).copy() for key in ("low", "high"))
         return Interval(low, high)
+
+    def spelled(self, pen: Pen, x: str, block: int, parameters: Parameters) -> str:
+        raise InvalidRequest(
+            "a held signal may be anything in its range, which a file cannot say",
+            advice="save the network without holding",
+        )
 
     def lipschitz(
         self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from lipcert.activations.spelling import Pen
     from lipcert.arrays import Array
 
 _LARGE = 2.0**500
@@ -101,6 +102,9 @@ class Product(ActivationRecord):
 
     def needs_range(self, parameters: Parameters) -> bool:
         return True
+
+    def spelled(self, pen: Pen, x: str, block: int, parameters: Parameters) -> str:
+        return pen.op("Mul", *(pen.op("Gather", x, pen.integers([k]), axis=2) for k in (0, 1)))
 
     def describe(self, blocks: int, block: int) -> str:
         return f"{blocks} products"
@@ -223,6 +227,15 @@ class MatrixProduct(ActivationRecord):
     def needs_range(self, parameters: Parameters) -> bool:
         return True
 
+    def spelled(self, pen: Pen, x: str, block: int, parameters: Parameters) -> str:
+        rows, inner, columns = self.sizes(block, parameters)
+        blocks, cut = len(parameters["rows"]), rows * inner
+        left = pen.op("Gather", x, pen.integers(range(cut)), axis=2)
+        right = pen.op("Gather", x, pen.integers(range(cut, block)), axis=2)
+        A = pen.op("Reshape", left, pen.integers([0, blocks, rows, inner]))
+        B = pen.op("Reshape", right, pen.integers([0, blocks, inner, columns]))
+        return pen.op("Reshape", pen.op("MatMul", A, B), pen.integers([0, blocks, rows * columns]))
+
     def describe(self, blocks: int, block: int) -> str:
         return f"{blocks} matrix product{'s' * (blocks != 1)}"
 
@@ -325,6 +338,11 @@ class RootMeanSquare(_Scaled):
 
         return Interval(share(z.low, -1.0).ravel(), share(z.high, 1.0).ravel())
 
+    def spelled(self, pen: Pen, x: str, block: int, parameters: Parameters) -> str:
+        eps, count = (pen.constant(parameters[key].reshape(-1, 1), key) for key in ("eps", "count"))
+        total = pen.op("ReduceSum", pen.op("Mul", x, x), pen.integers([2]), keepdims=1)
+        return pen.op("Div", x, pen.op("Sqrt", pen.op("Add", pen.op("Div", total, count), eps)))
+
     def describe(self, blocks: int, block: int) -> str:
         return f"{blocks} normalisation{'s' * (blocks != 1)} of {block}"
 
@@ -372,6 +390,10 @@ class UnitVector(_Scaled):
             low, high = down(z.low / least), up(z.high / least)
         low, high = np.where(z.low >= 0.0, 0.0, low), np.where(z.high <= 0.0, 0.0, high)
         return Interval(low.ravel(), high.ravel()).reaching(-1.0, 1.0)
+
+    def spelled(self, pen: Pen, x: str, block: int, parameters: Parameters) -> str:
+        floor = pen.constant(parameters["floor"].reshape(-1, 1), "floor")
+        return pen.op("Div", x, pen.op("Max", pen.op("ReduceL2", x, pen.integers([2]), keepdims=1), floor))
 
     def describe(self, blocks: int, block: int) -> str:
         return f"{blocks} unit vector{'s' * (blocks != 1)} of {block}"

@@ -12,7 +12,8 @@ import pytest
 import scipy.sparse as sp
 
 from lipcert.activations import ActivationRecord
-from lipcert.activations.table import GLOBAL
+from lipcert.activations.record import Example
+from lipcert.activations.table import TABLE
 from lipcert.errors import InvalidRequest
 from lipcert.graph import build as nn
 from lipcert.graph.evaluate import forward
@@ -23,14 +24,23 @@ from lipcert.importer import load, save, writer
 Parameters = Mapping[str, np.ndarray]
 
 
-def variants(record: ActivationRecord) -> Iterator[tuple[int, Parameters]]:
-    """Blocks and parameters of a record: as they are, in float32 numbers, and another set for each block."""
+def variants(record: ActivationRecord) -> Iterator[tuple[int, Parameters, bool]]:
+    """Blocks and parameters of a record, and whether it takes positive numbers only.
+
+    The parameters are as they are, in float32 numbers, and another set for each block.
+    """
     for example in record.examples:
-        yield example.block, example.parameters
-        yield example.block, {key: narrow(value) for key, value in example.parameters.items()}
-    alike = [e.parameters for e in record.examples if e.block == record.examples[0].block]
+        yield example.block, example.parameters, example.positive
+        yield example.block, {key: narrow(value) for key, value in example.parameters.items()}, example.positive
+    first = record.examples[0]
+    alike = [e.parameters for e in record.examples if kind(e) == kind(first)]
     if len(alike) > 1:
-        yield record.examples[0].block, {key: narrow(np.concatenate([p[key] for p in alike])) for key in alike[0]}
+        merged = {key: narrow(np.concatenate([p[key] for p in alike])) for key in alike[0]}
+        yield first.block, merged, first.positive
+
+
+def kind(example: Example) -> tuple[object, ...]:
+    return example.block, example.positive, *example.parameters
 
 
 def narrow(x: np.ndarray) -> np.ndarray:
@@ -39,7 +49,8 @@ def narrow(x: np.ndarray) -> np.ndarray:
 
 CASES = [
     pytest.param(name, *case, id=f"{name}-{k}")
-    for name, record in GLOBAL.items()
+    for name, record in TABLE.items()
+    if name != "held"
     for k, case in enumerate({repr(case): case for case in variants(record)}.values())
 ]
 
@@ -67,16 +78,21 @@ def check(graph: Graph, path: Path, *, tolerance: float = 2e-6, again: bool = Tr
     return loaded
 
 
-@pytest.mark.parametrize(("kind", "block", "parameters"), CASES)
-def test_activation(kind: str, block: int, parameters: Parameters, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "block", "parameters", "positive"), CASES)
+def test_activation(kind: str, block: int, parameters: Parameters, positive: bool, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     sets = max((len(value) for value in parameters.values()), default=1)
     size = block * (sets if sets > 1 else 3)
     weight = rng.standard_normal((size, 3)).astype(np.float32)
-    check(
-        nn.sequential(nn.linear(weight, np.arange(float(size))), nn.activation(kind, block, **parameters)),
-        tmp_path / "net.onnx",
-    )
+    before = [nn.softplus(), nn.linear(np.eye(size), np.full(size, 0.5))] if positive else []
+    layers = [nn.linear(weight, np.arange(float(size))), *before, nn.activation(kind, block, **parameters)]
+    check(nn.sequential(*layers), tmp_path / "net.onnx")
+
+
+def test_a_held_signal_is_not_saved(tmp_path: Path) -> None:
+    held = nn.activation("held", low=np.zeros(1), high=np.ones(1), at=np.zeros(1))
+    with pytest.raises(InvalidRequest, match="held"):
+        save(nn.sequential(nn.linear(np.eye(2)), held), tmp_path / "net.onnx")
 
 
 def test_float64_weights_come_back_exactly(tmp_path: Path) -> None:

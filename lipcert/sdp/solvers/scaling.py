@@ -104,11 +104,10 @@ def _improve(bundle: Bundle, tie: Tie, run: _Progress, tolerance: float) -> Stat
             # the model refutes rho of the centre
             refuted = bundle.centre
             bundle.centre = _settle(evaluator, run, bundle.space)
-            if bundle.centre.rho <= refuted.rho:
-                # rounding of the small program, which is another one for another step size
-                if tau >= _LONGEST:
-                    return run.stalled("the model refutes a point that no search for eigenvectors refutes")
-                tau *= 10.0
+            # what the rounding of one small program refutes, that of another step size may not
+            tau *= 10.0 if bundle.centre.rho <= refuted.rho else 1.0
+            if tau > 10.0 * _LONGEST:
+                return run.stalled("the model refutes a point that no search for eigenvectors refutes")
             bundle.prepare()
             continue
         if not np.isfinite(delta).all() or tau < 1e-6:
@@ -155,7 +154,7 @@ def _improve(bundle: Bundle, tie: Tie, run: _Progress, tolerance: float) -> Stat
         bundle.prepare()
 
 
-def _settle(evaluator: Evaluator, run: _Progress, against: Space | None) -> Point:
+def _settle(evaluator: Evaluator, run: _Progress, against: Space) -> Point:
     """The best point, searched for longer, eased as much as it takes to survive; it becomes the best.
 
     Where eigenvalues cluster, a search can miss the smallest one, and the point lies outside by what it was searched to.
@@ -168,8 +167,7 @@ def _settle(evaluator: Evaluator, run: _Progress, against: Space | None) -> Poin
     depth = int(groups.layer.max(initial=-1)) + 1
     for ease in _EASES:
         lam, rho = best.lam * (1.0 + ease) ** (depth - groups.layer), best.rho * (1.0 + ease) ** (depth + 1)
-        space = best.space if against is None else best.space.joined(against)
-        found = evaluator.least(lam, rho, space, 1e-8)
+        found = evaluator.least(lam, rho, best.space.joined(against), 1e-8)
         if found.exact and found.rho <= rho * (1.0 + 1e-7):
             run.accept(found)
             return found
