@@ -79,10 +79,10 @@ def read_labelled(
     Examples
     --------
     >>> import tempfile
-    >>> folder = tempfile.TemporaryDirectory()
-    >>> path = Path(folder.name) / "data.csv"
-    >>> _ = path.write_text("a,b,class\\n0.5,1,1\\n2,3,0\\n")
-    >>> read_labelled(path, 2, column="class").labels.tolist()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "data.csv"
+    ...     _ = path.write_text("a,b,class\\n0.5,1,1\\n2,3,0\\n")
+    ...     read_labelled(path, 2, column="class").labels.tolist()
     [1, 0]
     """
     if labels is not None and column is not None:

@@ -319,7 +319,11 @@ def _cancelled(terms: Sequence[Term], left: Sequence[Term]) -> float:
 def _times(lanes: Lanes, values: Rounded, room: Array) -> Lanes:
     """The product with constants of the file, which may be off by `room`."""
     size = values.largest
-    terms = tuple(Term(t.node, t.index, t.scale * values, t.room * size + t.scale.largest * room) for t in lanes.terms)
+    # room that overflows is infinite, and its factors are kept apart
+    with np.errstate(over="ignore"):
+        terms = tuple(
+            Term(t.node, t.index, t.scale * values, t.room * size + t.scale.largest * room) for t in lanes.terms
+        )
     if lanes.shift.zero:
         return replace(lanes, terms=terms, shift_room=lanes.shift_room * size)
     return Lanes(terms, lanes.shift * values, lanes.shift_room * size + lanes.shift.largest * room)

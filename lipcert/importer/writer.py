@@ -58,9 +58,9 @@ def save(graph: Graph, path: str | Path) -> None:
     >>> from lipcert.graph import build as nn
     >>> from lipcert.importer import load
     >>> import tempfile
-    >>> folder = tempfile.TemporaryDirectory()
-    >>> save(nn.sequential(nn.linear([[1.0, -1.0], [0.5, 2.0]]), nn.maxmin()), folder.name + "/net.onnx")
-    >>> load(folder.name + "/net.onnx").output_size
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(nn.sequential(nn.linear([[1.0, -1.0], [0.5, 2.0]]), nn.maxmin()), folder + "/net.onnx")
+    ...     load(folder + "/net.onnx").output_size
     2
     """
     model = to_model(graph)

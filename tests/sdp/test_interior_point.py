@@ -204,6 +204,7 @@ def zeroed(weights: list[Array], what: str) -> list[Array]:
     return [first, second, last]
 
 
+@pytest.mark.filterwarnings("ignore:Solution may be inaccurate")
 @pytest.mark.parametrize("norms", [("2", "2"), ("inf", "2"), ("2", "1")])
 @pytest.mark.parametrize(
     "what",
