@@ -57,6 +57,11 @@ class Evaluator:
         self.deadline = deadline
         self.rng = np.random.default_rng(0)
 
+    @property
+    def late(self) -> bool:
+        """Whether the deadline is over."""
+        return time.perf_counter() > self.deadline
+
     def scales(self, lam: Array, rho: float) -> tuple[Array, Array]:
         """diag(1/d_out, s) and diag(d_in, I) as columns."""
         groups, op = self.operator.groups, self.operator
@@ -129,7 +134,7 @@ class Evaluator:
             if length[0] <= tolerance and sweep > 2:
                 exact = True
                 break
-            if (f * rho > enough and length[0] < 0.1) or (sweep > 0 and time.perf_counter() > self.deadline):
+            if (f * rho > enough and length[0] < 0.1) or (sweep > 0 and self.late):
                 break
             fresh = _orthonormal_columns(residual[:, length > 1e-12] / length[length > 1e-12])
             if size + fresh.shape[1] > limit == _SEARCH:

@@ -18,7 +18,7 @@ outside again and again, as between orthogonal layers, whose eigenvalues cluster
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,6 +45,8 @@ _EASES = (0.0, *np.geomspace(1e-9, 1e-3, 13))
 _RESUMED = 2
 # the largest step size, which shows all that a model promises
 _LONGEST = 1e4
+# the part of a time limit that is left for settling on the last point
+_SETTLING = 0.1
 
 
 @dataclass
@@ -108,6 +110,8 @@ def _improve(bundle: Bundle, tie: Tie, run: _Progress, tolerance: float) -> Stat
             tau *= 10.0 if bundle.centre.rho <= refuted.rho else 1.0
             if tau > 10.0 * _LONGEST:
                 return run.stalled("the model refutes a point that no search for eigenvectors refutes")
+            if evaluator.late:
+                return Status.TIME_LIMIT
             bundle.prepare()
             continue
         if not np.isfinite(delta).all() or tau < 1e-6:
@@ -147,7 +151,7 @@ def _improve(bundle: Bundle, tie: Tie, run: _Progress, tolerance: float) -> Stat
             # hardly: a model that has learnt from the trial point serves better than a short step
             tau *= 0.95
         run.report(f"scaling per {tie.value}", predicted)
-        if time.perf_counter() > evaluator.deadline:
+        if evaluator.late:
             return Status.TIME_LIMIT
         if limit is not None and run.iterations >= limit:
             return Status.ITERATION_LIMIT
@@ -160,7 +164,7 @@ def _settle(evaluator: Evaluator, run: _Progress, against: Space) -> Point:
     Where eigenvalues cluster, a search can miss the smallest one, and the point lies outside by what it was searched to.
     Factors (1 + e)^(layers − k) on the multipliers of layer k bring it inside: B, from layer to later layer, shrinks by
     (1 + e)^−½ at least, so that e need only exceed what M lacks. Implicit layers feed themselves and gain nothing; then
-    the last point before that survives is the best.
+    the last point before that survives is the best. Who is late takes the first point that a short search does not refute.
     """
     assert run.best is not None
     best, groups = run.best, evaluator.operator.groups
@@ -168,9 +172,10 @@ def _settle(evaluator: Evaluator, run: _Progress, against: Space) -> Point:
     for ease in _EASES:
         lam, rho = best.lam * (1.0 + ease) ** (depth - groups.layer), best.rho * (1.0 + ease) ** (depth + 1)
         found = evaluator.least(lam, rho, best.space.joined(against), 1e-8)
-        if found.exact and found.rho <= rho * (1.0 + 1e-7):
-            run.accept(found)
-            return found
+        settled = found.exact and found.rho <= rho * (1.0 + 1e-7)
+        if settled or (evaluator.late and np.isfinite(found.rho)):
+            run.accept(found if settled else replace(found, rho=max(rho, found.rho)))
+            return run.accepted[-1]
         against = found.space
     while True:
         point = run.accepted.pop()
@@ -181,12 +186,12 @@ def _settle(evaluator: Evaluator, run: _Progress, against: Space) -> Point:
         against = found.space
 
 
-def _finish(bundle: Bundle, tie: Tie, run: _Progress, tolerance: float, status: Status) -> Status:
-    """Settle on a point; where that cost something, what refuted the point joins the model, which goes on."""
+def _finish(bundle: Bundle, tie: Tie, run: _Progress, tolerance: float, status: Status, end: float) -> Status:
+    """Settle on a point until the end; where that cost something, what refuted it joins the model, which goes on."""
     evaluator, deadline = bundle.evaluator, bundle.evaluator.deadline
     for left in reversed(range(_RESUMED + 1)):
         assert run.best is not None
-        rho, evaluator.deadline = run.best.rho, np.inf
+        rho, evaluator.deadline = run.best.rho, end
         point = _settle(evaluator, run, bundle.space)
         if not left or status is not Status.OPTIMAL or point.rho <= rho * (1.0 + 0.3 * tolerance):
             break
@@ -226,7 +231,7 @@ def _start(evaluator: Evaluator) -> Point | None:
             if k >= 0:
                 lam[groups.layer == k] = norm
         point = evaluator.least(lam, norm, None, 1e-3)
-        if np.isfinite(point.rho) and (point.exact or time.perf_counter() > evaluator.deadline):
+        if np.isfinite(point.rho) and (point.exact or evaluator.late):
             return point
         c = 1.5 * c
     return None
@@ -264,7 +269,8 @@ def solve(operator: Operator, tie: Tie, options: SolverOptions) -> Outcome:
     10.0
     """
     started = time.perf_counter()
-    deadline = np.inf if options.time_limit is None else started + options.time_limit
+    limit = np.inf if options.time_limit is None else options.time_limit
+    deadline, end = started + (1.0 - _SETTLING) * limit, started + limit
     evaluator = Evaluator(operator, deadline)
     variable = tie_groups(operator.groups, tie)
     run = _Progress(options, started, variable)
@@ -299,7 +305,7 @@ def solve(operator: Operator, tie: Tie, options: SolverOptions) -> Outcome:
             if status is Status.ITERATION_LIMIT or time.perf_counter() > deadline:
                 break
         if bundle is not None:
-            status = _finish(bundle, tie, run, tolerance, status)
+            status = _finish(bundle, tie, run, tolerance, status, end)
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
     if run.best is None:
