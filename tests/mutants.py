@@ -365,12 +365,12 @@ TABLE: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
     },
     "certificates/block_cholesky.py": {
         "certificates/test_terms.py::test_weights_contain_the_exact_ones": (
-            ("rad = gamma(terms + 1) * (size @ before)", "rad = 0.0 * (size @ before)"),
-            ("rad = rad + self.rad @ before", "pass"),
+            ("rad = gamma(terms + 1) * _times(size, before, full)", "rad = 0.0 * _times(size, before, full)"),
+            ("rad = rad + _times(self.rad, before, full)", "pass"),
             ("if first.rad is not None:", "if False:"),
-            ("(size if self.rad is None else size + self.rad) @ first.rad", "size @ first.rad"),
+            ("_times(size if self.rad is None else size + self.rad, first.rad, full)", "size @ first.rad"),
             (
-                "(size if self.rad is None else size + self.rad) @ first.rad",
+                "_times(size if self.rad is None else size + self.rad, first.rad, full)",
                 "(0.0 * size if self.rad is None else self.rad) @ first.rad",
             ),
             ("sp.csr_array(rad * (1.0 + 2.0 * gamma(terms + 8)))", "sp.csr_array(rad)"),

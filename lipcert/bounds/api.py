@@ -78,7 +78,7 @@ def bound(
         Relative duality gap to reach.
     time_limit
         Seconds for the upper bound: reading, norm product, solver and proof together. The best that is proven by then is
-        the answer. Where none is given, the matrix-free solver stops after 15 to 60 s, by the size of the network.
+        the answer. Where none is given, the matrix-free solver stops after 12 to 60 s, by the size of the network.
     lower, lower_seconds
         Whether to look for a lower bound, and for how many seconds. Without a limit the search takes a number of steps that
         depends on the network alone, so that the same seed finds the same witness; with `time_limit` it takes what that

@@ -36,6 +36,8 @@ _LAYERS, _EACH_LAYER = 3, 3.5
 """it grows by so much with every layer of activations beyond the first ones, and"""
 _SWEEP, _EACH_SWEEP = 5.5e-4, 6e4
 """with the seconds of a sweep of few samples beyond these."""
+_LARGE = 10.0
+"""What is left of the most where sweeps take long: of such networks no search comes close to the upper bound."""
 
 
 def default_seconds(graph: Graph) -> float:
@@ -45,7 +47,7 @@ def default_seconds(graph: Graph) -> float:
         return _LEAST
     deep = max(0, _depth(graph) - _LAYERS) * _EACH_LAYER
     large = max(0.0, SweepCost.of(graph).seconds(_SAMPLES[0]) - _SWEEP) * _EACH_SWEEP
-    return min(_LEAST + deep + large, _MOST)
+    return min(_LEAST + deep + large, max(_LARGE, _MOST - large))
 
 
 def _depth(graph: Graph) -> int:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _TINIEST = 2.0**-240
 # products of entries in a composition of two layers
 _MOST_PRODUCTS = 300_000_000
+# the part of the products of full matrices from which these are quicker; zeros add no rounding
+_FULL = 0.2
 
 # relative room for the inputs that is tried in turn, where it is more than rounding needs; each try is a factorisation
 _ROOM = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
@@ -62,17 +64,19 @@ class Weights:
         """The product with the map before."""
         if first.is_identity:
             return self
-        if int(np.diff(first.mid.indptr)[self.mid.indices].sum()) > _MOST_PRODUCTS:
+        products = int(np.diff(first.mid.indptr)[self.mid.indices].sum())
+        if products > _MOST_PRODUCTS:
             raise TooDense
-        mid = sp.csr_array(self.mid @ first.mid)
+        full = products > _FULL * float(self.mid.shape[0]) * float(self.mid.shape[1]) * float(first.mid.shape[1])
+        mid = _times(self.mid, first.mid, full)
         size, before = abs(self.mid), abs(first.mid)
         terms = int(np.diff(self.mid.indptr).max(initial=0))
         # |fl(A B) − A B| ≤ γ |A||B|, and the radii of both
-        rad = gamma(terms + 1) * (size @ before)
+        rad = gamma(terms + 1) * _times(size, before, full)
         if self.rad is not None:
-            rad = rad + self.rad @ before
+            rad = rad + _times(self.rad, before, full)
         if first.rad is not None:
-            rad = rad + (size if self.rad is None else size + self.rad) @ first.rad
+            rad = rad + _times(size if self.rad is None else size + self.rad, first.rad, full)
         return Weights(mid, sp.csr_array(rad * (1.0 + 2.0 * gamma(terms + 8))))
 
     def plus(self, other: Weights) -> Weights:
@@ -91,6 +95,11 @@ class Weights:
         if self.rad is not None:
             rad = rad + _product(after, self.rad, before) * (1.0 + gamma(12))
         return Weights(mid, sp.csr_array(rad))
+
+
+def _times(a: sp.csr_array, b: sp.csr_array, full: bool) -> sp.csr_array:
+    """A B, multiplied as full matrices where that is quicker."""
+    return sp.csr_array(a.toarray() @ b.toarray() if full else a @ b)
 
 
 @dataclass(frozen=True, eq=False)

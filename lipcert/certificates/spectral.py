@@ -25,6 +25,8 @@ _DENSE = 6000
 _SYMBOL = 2500
 # operations a second, for a guess of the time
 _SPEED = 2e10
+# vectors of the basis of Lanczos' method, and how often it starts again before all eigenvalues are computed
+_BASIS, _RESTARTS = 60, 40
 
 
 def norm_upper(a: LinearMap) -> float:
@@ -162,9 +164,18 @@ def largest_eigenvalue(triangle: Array) -> float:
     if n > 300:
         product = LinearOperator((n, n), matvec=lambda x: blas.dsymv(1.0, triangle, x, lower=True), dtype=np.float64)
         try:
-            # a hundred short products
+            # some hundred short products; eigenvalues that cluster, as at an optimum, take a wide basis or thousands of them
             with threads_for(float(n) ** 2):
-                return float(eigsh(product, k=1, tol=1e-12, v0=np.ones(n), return_eigenvectors=False)[0])
+                found = eigsh(
+                    product,
+                    k=1,
+                    tol=1e-12,
+                    v0=np.ones(n),
+                    ncv=_BASIS,
+                    maxiter=_RESTARTS,
+                    return_eigenvectors=False,
+                )
+                return float(found[0])
         except ArpackError:
             pass
     return max(float(np.linalg.eigvalsh(triangle)[-1]), 0.0)

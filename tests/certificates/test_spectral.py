@@ -1,5 +1,7 @@
 """Proven operator norms: never below the truth, and close to it."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -57,3 +59,21 @@ def test_maps_too_large_for_a_dense_proof_still_get_a_bound(monkeypatch, limit, 
     a = Sparse(sp.csr_array(sp.random_array((20, 200), density=0.1, rng=np.random.default_rng(1))))
     truth = np.linalg.norm(a.to_dense(), 2)
     assert truth <= norm_upper(a) <= truth * (1 + slack)
+
+
+def test_a_cluster_at_the_top_takes_few_products(monkeypatch):
+    # as at an optimum, where the largest eigenvalue has the multiplicity of the Gram matrix's rank
+    rng = np.random.default_rng(5)
+    basis = np.linalg.qr(rng.normal(size=(400, 400)))[0]
+    values = np.concatenate([2.0 - 1e-9 * np.arange(8), np.geomspace(1e-6, 1.9, 392)])
+    matrix = np.asfortranarray((basis * values) @ basis.T)
+    products = []
+    dsymv = spectral.blas.dsymv
+
+    def counted(*arguments, **options):
+        products.append(None)
+        return dsymv(*arguments, **options)
+
+    monkeypatch.setattr(spectral, "blas", SimpleNamespace(dsymv=counted))
+    assert abs(spectral.largest_eigenvalue(matrix) - 2.0) < 1e-8
+    assert len(products) < 3000

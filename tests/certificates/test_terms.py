@@ -464,7 +464,9 @@ def covers(found: Weights, truth) -> bool:
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("relatives", [(None, None), (None, 0.3), (0.3, None), (0.3, 0.3)])
-def test_weights_contain_the_exact_ones(seed, relatives):
+@pytest.mark.parametrize("full", [0.0, 2.0], ids=["full", "sparse"])
+def test_weights_contain_the_exact_ones(seed, full, relatives, monkeypatch):
+    monkeypatch.setattr(block_cholesky, "_FULL", full)
     rng = np.random.default_rng(seed)
     around = 1.0 if seed % 2 else np.abs(rng.normal(size=(1, 1)))
     a, a_true = weights(rng, (3, 4), relatives[0], around)

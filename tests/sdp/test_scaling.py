@@ -164,6 +164,19 @@ def test_small_programs_by_each_newton_system(tail, monkeypatch):
     assert gradient @ few <= least + 2e-2 * abs(float(c @ few + few @ F.T @ (F @ few)))
 
 
+def test_who_is_late_settles_on_what_a_short_search_does_not_refute():
+    evaluator = Evaluator(Operator(network()), deadline=0.0)
+    good = _start(evaluator)
+    run = _Progress(SolverOptions(), 0.0, np.arange(good.lam.size))
+    run.accept(good)
+    before = evaluator.operator.products
+    found = _settle(evaluator, run, good.space)
+    assert found is run.best
+    assert np.array_equal(found.lam, good.lam)
+    assert found.rho >= good.rho
+    assert evaluator.operator.products - before < 200
+
+
 @pytest.mark.parametrize("shrink", [0.5, 1e-3])
 def test_a_point_with_too_small_a_rho_gives_way_to_the_one_before(shrink):
     evaluator = Evaluator(Operator(network()))
@@ -173,7 +186,7 @@ def test_a_point_with_too_small_a_rho_gives_way_to_the_one_before(shrink):
     run.accept(good)
     run.accept(Point(lam, 0.5 * good.rho, good.space, True))
     assert not evaluator.least(lam, good.rho, None, 1e-8).rho <= good.rho
-    assert _settle(evaluator, run, None) is run.best
+    assert _settle(evaluator, run, good.space) is run.best
     assert (run.best.lam == good.lam).all()
     assert run.best.rho == pytest.approx(good.rho, rel=1e-3)
 

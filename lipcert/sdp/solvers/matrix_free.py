@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lipcert.sdp.outcome import Outcome, SolverOptions
     from lipcert.sdp.problem import OperatorProblem
 
-FEWEST, MOST = 15.0, 60.0
+FEWEST, MOST = 12.0, 60.0
 """Its seconds where no limit is given, for up to 3,000 channels and for 10,000: it comes close quickly and to its optimum
 slowly."""
 

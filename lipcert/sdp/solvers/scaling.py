@@ -122,22 +122,8 @@ def _improve(bundle: Bundle, tie: Tie, run: _Progress, tolerance: float) -> Stat
             tau *= 10.0
             continue
         centre = bundle.centre
-        # rho may be infinite at the trial point: then nearer to the centre, by convexity no worse relative to the step
-        length, outside = 1.0, None
-        while True:
-            lam = centre.lam * np.clip(1.0 + length * delta, 0.3, 3.0)[bundle.variable]
-            aim = length * predicted
-            trial = evaluator.least(
-                lam,
-                centre.rho * max(1.0 - aim, 0.05),
-                bundle.space.joined(centre.space) if outside is None else outside.joined(centre.space),
-                max(1e-6, min(1e-3, 0.1 * aim)),
-                enough=centre.rho * (1.0 - 0.1 * aim),
-            )
-            if np.isfinite(trial.rho) or length < 0.2:
-                break
-            length *= 0.5
-            outside = trial.space
+        trial, length = _along(bundle, delta, predicted)
+        aim = length * predicted
         ratio = (1.0 - trial.rho / centre.rho) / aim
         if length < 1.0:
             tau *= 0.6
@@ -156,6 +142,28 @@ def _improve(bundle: Bundle, tie: Tie, run: _Progress, tolerance: float) -> Stat
         if limit is not None and run.iterations >= limit:
             return Status.ITERATION_LIMIT
         bundle.prepare()
+
+
+def _along(bundle: Bundle, delta: Array, predicted: float) -> tuple[Point, float]:
+    """A point along the step, and at which part of it.
+
+    rho may be infinite at the end of the step: then nearer to the centre, by convexity no worse relative to the step.
+    """
+    centre, evaluator = bundle.centre, bundle.evaluator
+    length, space = 1.0, bundle.space
+    while True:
+        aim = length * predicted
+        trial = evaluator.least(
+            centre.lam * np.clip(1.0 + length * delta, 0.3, 3.0)[bundle.variable],
+            centre.rho * max(1.0 - aim, 0.05),
+            space.joined(centre.space),
+            max(1e-6, min(1e-3, 0.1 * aim)),
+            enough=centre.rho * (1.0 - 0.1 * aim),
+        )
+        if np.isfinite(trial.rho) or length < 0.2:
+            return trial, length
+        length *= 0.5
+        space = trial.space
 
 
 def _settle(evaluator: Evaluator, run: _Progress, against: Space) -> Point:
