@@ -5,6 +5,7 @@ Every operation finds out by error-free transformations whether it rounded; wher
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,39 @@ def _split(a: Array) -> tuple[Array, Array]:
     c = _SPLIT * a
     high = c - (c - a)
     return high, a - high
+
+
+def exact_parts(terms: Array) -> list[Array]:
+    """Vectors whose sum is the sum of `terms` over the last axis exactly, the largest first.
+
+    Examples
+    --------
+    >>> [part.tolist() for part in exact_parts(np.array([[1e17, 1.0, -1e17], [1e17, 1.0, 0.0]]))]
+    [[1.0, 1e+17], [0.0, 1.0]]
+    """
+    rows = terms.reshape(-1, terms.shape[-1]).tolist()
+    parts: list[Array] = []
+    while True:
+        # fsum rounds the exact sum once
+        sums = np.array([math.fsum(row) for row in rows])
+        if parts and not sums.any():
+            return parts
+        parts.append(sums.reshape(terms.shape[:-1]))
+        rows = [[*row, -total] for row, total in zip(rows, sums.tolist(), strict=True)]
+
+
+def exact_image(matrix: Array, x: Array) -> list[Array] | None:
+    """Vectors whose sum is x Mᵀ exactly, over the last axis of x; None where that leaves the range of float64.
+
+    Examples
+    --------
+    >>> [part.tolist() for part in exact_image(np.array([[0.1, 0.2]]), np.array([3.0, 1.0]))]
+    [[0.5], [2.7755575615628914e-17]]
+    """
+    product, error = two_product(np.asarray(matrix, np.float64), np.asarray(x, np.float64)[..., None, :])
+    if not np.isfinite(product).all() or not np.isfinite(error).all():
+        return None
+    return exact_parts(np.concatenate([product, error], axis=-1))
 
 
 def same_product(a: Array, b: Array, c: Array, d: Array) -> Array:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lipcert.arrays import Array
-from lipcert.importer.recurrent import activation_list, evaluated, stacked, time_steps
+from lipcert.importer.exact import exact_parts
+from lipcert.importer.recurrent import activation_list, biases_of, evaluated, image, stacked, time_steps, total
 from lipcert.importer.registry import Context, Value, handles
 
 Op = tuple[str, dict[str, float]]
@@ -21,44 +22,42 @@ class _Gates:
     ctx: Context
     W: Array
     R: Array
-    bias: Array
+    own: Array
     rest: Array
+    both: list[Array]
     clip: float | None
 
     @classmethod
     def of(cls, ctx: Context, d: int, gates: int) -> _Gates:
         W, R = ctx.constant(1)[d], ctx.constant(2)[d]
         hidden = R.shape[1]
-        both = np.zeros((2, gates, hidden))
-        if ctx.has(3):
-            both = ctx.constant(3)[d].astype(np.float64).reshape(both.shape)
+        own, rest = biases_of(ctx, d, gates)
         clip = ctx.attribute("clip")
         return cls(
             ctx,
             W.reshape(gates, hidden, -1),
             R.reshape(gates, hidden, hidden),
-            both[0],
-            both[1],
+            own,
+            rest,
+            exact_parts(np.stack([own, rest], axis=-1)),
             None if clip is None else float(clip),
         )
 
+    def bias(self, k: int) -> list[Array]:
+        """What sums up to the bias of gate k exactly."""
+        return [part[k] for part in self.both]
+
     def sum(self, *parts: Value | None) -> Value:
         """The sum of what is there."""
-        given = [part for part in parts if part is not None]
-        total = given[0]
-        for part in given[1:]:
-            total = evaluated(self.ctx, "Add", total, part)
-        return total
+        return total(self.ctx, *parts)
 
     def times(self, a: Value, b: Value) -> Value:
         """Elementwise a·b."""
         return evaluated(self.ctx, "Mul", a, b)
 
-    def map(self, x: Value, matrix: Array) -> Value:
-        """x Mᵀ; of a constant in float64, for biases are summed in it."""
-        if isinstance(x, np.ndarray):
-            return np.asarray(x.astype(np.float64) @ matrix.T.astype(np.float64))
-        return evaluated(self.ctx, "MatMul", x, matrix.T)
+    def map(self, x: Value | None, matrix: Array) -> list[Value]:
+        """What sums up to x Mᵀ exactly; nothing for a state that is zero."""
+        return [] if x is None else image(self.ctx, x, matrix.T)
 
     def act(self, op: Op, x: Value) -> Value:
         """f(clip(x))."""
@@ -85,11 +84,10 @@ def _lstm_cell(ctx: Context, d: int, ops: Sequence[Op]) -> Callable[[Value, list
         h, c = states
 
         def drive(k: int, peep: int | None, memory: Value | None) -> Value:
-            own = None if h is None else g.map(h, g.R[k])
             seen = None
             if p is not None and peep is not None and memory is not None and p[peep].any():
                 seen = g.times(memory, p[peep])
-            return g.sum(g.map(x, g.W[k]), own, seen, g.bias[k] + g.rest[k])
+            return g.sum(*g.map(x, g.W[k]), *g.map(h, g.R[k]), seen, *g.bias(k))
 
         entering = g.times(g.act(f, drive(0, 0, c)), g.act(cell, drive(3, None, None)))
         fresh = entering if c is None else g.sum(g.times(g.act(f, drive(2, 2, c)), c), entering)
@@ -114,16 +112,17 @@ def _gru_cell(ctx: Context, d: int, ops: Sequence[Op]) -> Callable[[Value, list[
         (h,) = states
 
         def gate(k: int) -> Value:
-            own = None if h is None else g.map(h, g.R[k])
-            return g.act(f, g.sum(g.map(x, g.W[k]), own, g.bias[k] + g.rest[k]))
+            return g.act(f, g.sum(*g.map(x, g.W[k]), *g.map(h, g.R[k]), *g.bias(k)))
 
         z, r = gate(0), gate(1)
         if before:
-            own = None if h is None else g.map(g.times(r, h), g.R[2])
-            inner = g.sum(own, np.asarray(g.rest[2]))
+            inner = [*g.map(None if h is None else g.times(r, h), g.R[2]), *g.bias(2)]
         else:
-            inner = g.times(r, np.asarray(g.rest[2]) if h is None else g.sum(g.map(h, g.R[2]), g.rest[2]))
-        fresh = g.act(cell, g.sum(g.map(x, g.W[2]), inner, g.bias[2]))
+            seen = [*g.map(h, g.R[2]), g.rest[2]]
+            if h is not None and not isinstance(h, np.ndarray):
+                seen = [g.sum(*seen)]
+            inner = [*(g.times(r, part) for part in seen), g.own[2]]
+        fresh = g.act(cell, g.sum(*g.map(x, g.W[2]), *inner))
         left = evaluated(ctx, "Sub", np.array(1.0, np.float32), z)
         new = g.times(left, fresh)
         return [new if h is None else g.sum(new, g.times(z, h))]

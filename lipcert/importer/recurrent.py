@@ -10,6 +10,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from lipcert.arrays import Array
+from lipcert.importer.exact import exact_image, exact_parts
 from lipcert.importer.normalise import sort
 from lipcert.importer.registry import Context, Value, handles
 from lipcert.importer.walk import run, step
@@ -101,19 +103,43 @@ def _unrolled(
 ) -> list[Value]:
     """The states of direction d in the order of its time."""
     W, R = ctx.constant(1)[d].T, ctx.constant(2)[d].T
-    hidden = R.shape[0]
-    # float64 holds the sum of two float32 numbers of like size
-    bias = ctx.constant(3)[d].astype(np.float64).reshape(2, hidden).sum(axis=0) if ctx.has(3) else np.zeros(hidden)
+    biases = exact_parts(np.moveaxis(biases_of(ctx, d, 1)[:, 0], 0, 1))
     state: Value | None = evaluated(ctx, "Gather", ctx.value(5), np.array(d), axis=axis) if ctx.has(5) else None
     op, attributes = activation
     states: list[Value] = []
     for x in inputs:
-        drive = evaluated(ctx, "MatMul", x, W)
-        if state is not None:
-            drive = evaluated(ctx, "Add", drive, evaluated(ctx, "MatMul", state, R))
-        state = evaluated(ctx, op, evaluated(ctx, "Add", drive, bias), **attributes)
+        parts = [*image(ctx, x, W), *([] if state is None else image(ctx, state, R))]
+        state = evaluated(ctx, op, total(ctx, *parts, *biases), **attributes)
         states.append(state)
     return states
+
+
+def biases_of(ctx: Context, d: int, gates: int) -> Array:
+    """Wb and Rb of direction d: (2, gates, hidden)."""
+    hidden = ctx.constant(2).shape[2]
+    if not ctx.has(3):
+        return np.zeros((2, gates, hidden))
+    return ctx.constant(3)[d].astype(np.float64).reshape(2, gates, hidden)
+
+
+def image(ctx: Context, x: Value, matrix: Array) -> list[Value]:
+    """What sums up to x M exactly, x a signal or a constant."""
+    if not isinstance(x, np.ndarray):
+        return [evaluated(ctx, "MatMul", x, matrix)]
+    parts = exact_image(matrix.T, x)
+    if parts is None:
+        raise ctx.unsupported("a product of its constants leaves the range of float64", "scale the weights")
+    return list(parts)
+
+
+def total(ctx: Context, *parts: Value | None) -> Value:
+    """The sum of what is there; constants are added one by one to the signals, so that none is rounded."""
+    given = [part for part in parts if part is not None]
+    first, *rest = sorted(given, key=lambda part: isinstance(part, np.ndarray))
+    for part in rest:
+        if not isinstance(part, np.ndarray) or part.any():
+            first = evaluated(ctx, "Add", first, part)
+    return first
 
 
 @handles("Loop")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import onnx
 import pytest
@@ -10,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from lipcert.bounds.api import bound
 from lipcert.errors import Unbounded
 from lipcert.graph.evaluate import forward
-from lipcert.graph.nodes import Activation
+from lipcert.graph.nodes import Activation, Affine
 from lipcert.importer import load
 from lipcert.regions import Box
 
@@ -226,3 +228,29 @@ def test_a_single_piece_of_one_number_is_exact(tmp_path):
     ):
         graph = load(write(tmp_path / "n.onnx", [node], [1], {}))
         assert bound(graph, region=box, lower=False).upper == pytest.approx(value, rel=1e-6)
+
+
+@pytest.mark.parametrize("op", ["RNN", "LSTM", "GRU"])
+def test_biases_and_first_states_of_cells_add_up_exactly(tmp_path, op):
+    """2⁶⁰ + 1 + ½·3, of which float64 would keep 2⁶⁰."""
+    gates = {"RNN": 1, "LSTM": 4, "GRU": 3}[op]
+    constants = {
+        "W": np.ones((1, gates, 1), np.float32),
+        "R": np.full((1, gates, 1), 0.5, np.float32),
+        "B": np.array([[2.0**60] * gates + [1.0] * gates], np.float32),
+        "h": np.full((1, 1, 1), 3.0, np.float32),
+        "flat": np.array([-1], np.int64),
+    }
+    cell = helper.make_node(op, ["x", "W", "R", "B", "", "h"], ["s"], hidden_size=1)
+    nodes = [cell, helper.make_node("Reshape", ["s", "flat"], ["y"])]
+    graph = load(write(tmp_path / "n.onnx", nodes, [1, 1, 1], constants), check=False)
+
+    def constant(position):
+        node = graph.nodes[position]
+        if not isinstance(node, Affine) or any(a.to_dense().tolist() != [[1.0]] for a in node.maps):
+            return Fraction(0)
+        own = Fraction(0) if node.bias is None else Fraction(float(node.bias[0]))
+        return own + sum(constant(p) for p in node.parents)
+
+    inside = [constant(node.parent) for _, node in graph.walk() if isinstance(node, Activation) and node.block == 1]
+    assert Fraction(2) ** 60 + 1 + Fraction(3, 2) in inside
