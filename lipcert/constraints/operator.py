@@ -100,6 +100,53 @@ class Operator:
                 out[self.channels + start : self.channels + stop] = gradient
         return out.reshape(self.shape[1], *w.shape[1:])
 
+    def attained(self, u: Array, variable: IntArray) -> float | None:
+        """‖Δy‖²/‖Δx‖² of increments that reach what the multipliers allow: no multipliers with these ties have a less rho.
+
+        From the input on, the v of each layer and variable are scaled to Σ‖v‖² = Σ‖Q Δz‖²; then
+        rho Σ‖Δx‖² ≥ Σ‖Δy‖² + Σ_g lam_g (‖(Q Δz)_g‖² − ‖v_g‖²) = Σ‖Δy‖² wherever M(lam, rho) ⪰ 0.
+
+        Parameters
+        ----------
+        u
+            (channels + inputs, k), columns of increments to start from.
+        variable
+            The variable of each group.
+
+        Returns
+        -------
+        float or None
+            In floating point; None for implicit networks, whose z depends on v, and where no input changes.
+
+        Examples
+        --------
+        >>> from lipcert.graph import build as nn
+        >>> operator = Operator(nn.sequential(nn.linear([[2.0]]), nn.relu(), nn.linear([[3.0]])))
+        >>> round(operator.attained(np.array([[0.1], [5.0]]), np.array([0])), 6)
+        36.0
+        """
+        moved = float(np.sum(u[self.channels :] ** 2))
+        if self.implicit or not moved > 0.0:
+            return None
+        block = u.copy()
+        self.products += block.shape[1]
+        out = np.empty((self.shape[0], block.shape[1]))
+        values: list[Array] = [block] * self._slots
+        for slot, start, stop in self._sources:
+            values[slot] = block[self.channels + start : self.channels + stop]
+        at, count = self.groups, int(variable.max(initial=-1)) + 1
+        for step in self._steps:
+            step.forward(values, block, out)
+            if isinstance(step, _Diagonal | _Blocks):
+                v, z = block[step.columns], out[step.rows]
+                of = variable[at.column[step.columns]]
+                have = np.bincount(of, np.einsum("ij,ij->i", v, v), count)
+                allowed = np.bincount(variable[at.row[step.rows]], np.einsum("ij,ij->i", z, z), count)
+                factor = np.sqrt(np.divide(allowed, have, out=np.zeros(count), where=have > 0.0))
+                block[step.columns] = v * factor[of][:, None]
+                step.forward(values, block, out)
+        return float(np.sum(values[self._output] ** 2)) / moved
+
 
 class _Step(Protocol):
     """One node of the sweep; slots hold the values of the nodes, or the gradients with respect to them."""

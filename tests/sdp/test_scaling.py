@@ -14,6 +14,8 @@ from lipcert.constraints.multipliers import Tie
 from lipcert.constraints.operator import Operator
 from lipcert.graph import build as nn
 from lipcert.graph.claim import Claim
+from lipcert.graph.linear_maps import Convolution, Dense
+from lipcert.graph.nodes import GraphBuilder
 from lipcert.graph.prepare import prepare
 from lipcert.sdp.outcome import SolverOptions, Status
 from lipcert.sdp.problem import compress_inputs, subproblems
@@ -270,3 +272,60 @@ def test_a_stall_has_a_reason(monkeypatch):
     assert outcome.status is Status.STALLED
     assert outcome.message.startswith("no step improves on the best point")
     assert np.isfinite(outcome.bound)
+
+
+@pytest.mark.parametrize("tie", [Tie.LAYER, Tie.CHANNEL, Tie.NEURON])
+@pytest.mark.parametrize("kind", ["relu", "maxmin", "residual", "convolution"])
+def test_the_gap_is_one_to_what_no_multipliers_get_below(kind, tie):
+    graph = prepare(_of_kind(kind))
+    found = solve(Operator(graph), tie, SolverOptions(tolerance=1e-6))
+    (problem,) = subproblems(lower(graph), Claim(), tie)
+    optimum = get_solver("native")(problem, SolverOptions(tolerance=1e-9)).bound
+    assert found.gap is not None
+    assert found.bound * np.sqrt(1.0 - found.gap) <= optimum * (1.0 + 1e-7)
+    assert found.status is not Status.OPTIMAL or found.gap <= 1e-5
+    assert found.gap <= 1e-4
+
+
+@pytest.mark.parametrize("kind", ["relu", "maxmin", "residual", "convolution"])
+def test_no_increments_attain_more_than_the_optimum(kind):
+    graph = prepare(_of_kind(kind))
+    operator = Operator(graph)
+    (problem,) = subproblems(lower(graph), Claim(), Tie.NEURON)
+    optimum = get_solver("native")(problem, SolverOptions(tolerance=1e-9)).bound
+    rng = np.random.default_rng(2)
+    each = np.arange(operator.groups.count)
+    for columns in (1, 3, 10):
+        for scale in (0.1, 10.0):
+            increments = rng.standard_normal((operator.shape[1], columns))
+            increments[: operator.channels] *= scale
+            attained = operator.attained(increments, each)
+            assert 0.0 < attained <= optimum**2 * (1.0 + 1e-7)
+            # the scaling that it makes anew
+            assert operator.attained(2.0 * increments, each) == pytest.approx(attained, rel=1e-12)
+
+
+def test_an_implicit_network_has_no_gap():
+    rng = np.random.default_rng(0)
+    W = 0.3 * rng.standard_normal((4, 4))
+    graph = prepare(nn.sequential(nn.fixed_point(W, rng.standard_normal((4, 3)), None, nn.relu())))
+    assert solve(Operator(graph), Tie.NEURON, SolverOptions()).gap is None
+
+
+def _of_kind(kind):
+    rng = np.random.default_rng(7)
+
+    def weights(*shape):
+        return rng.standard_normal(shape) / np.sqrt(shape[-1])
+
+    if kind == "residual":
+        block = nn.residual(nn.linear(weights(8, 8)), nn.relu(), nn.linear(weights(8, 8)))
+        return nn.sequential(nn.linear(weights(8, 5)), block, nn.relu(), nn.linear(weights(3, 8)))
+    if kind == "convolution":
+        builder = GraphBuilder()
+        first = Convolution(rng.standard_normal((3, 1, 3, 3)), (5, 5), (2, 2), (1, 1), (1, 1, 1, 1))
+        x = builder.affine([builder.input(25)], [first])
+        x = builder.activation(x, "relu", channel=np.repeat(np.arange(3), 9))
+        return builder.finish(builder.affine([x], [Dense(weights(4, 27))]))
+    act = getattr(nn, kind)
+    return nn.sequential(nn.linear(weights(8, 6)), act(), nn.linear(weights(8, 8)), act(), nn.linear(weights(4, 8)))

@@ -131,6 +131,12 @@ class Bundle:
         Fw = self.F @ w
         return tau * Fw / np.sqrt(self.D), float(self.c @ w + tau * Fw @ Fw), w
 
+    def attained(self, w: Array, variable: IntArray) -> float | None:
+        """What the increments of W attain under the ties of `variable` (`Operator.attained`)."""
+        values, vectors = np.linalg.eigh(smat(w[: self.k * (self.k + 1) // 2], self.k))
+        increments = self.space.U @ (vectors * np.sqrt(np.maximum(values, 0.0)))
+        return self.evaluator.operator.attained(increments, variable)
+
     def absorb(self, w: Array, fresh: Space, ratio: float) -> None:
         """Keep the leading part of W, aggregate the rest, and add the new vectors.
 

@@ -45,6 +45,10 @@ _EASES = (0.0, *np.geomspace(1e-9, 1e-3, 13))
 _RESUMED = 2
 # the largest step size, which shows all that a model promises
 _LONGEST = 1e4
+# the gap of an optimum, in tolerances
+_CLOSED = 10.0
+# step sizes of the models that are asked for increments at the end
+_LOOKS = (1.0, 1e2)
 # the part of a time limit that is left for settling on the last point
 _SETTLING = 0.1
 
@@ -61,6 +65,7 @@ class _Progress:
     last: float = 0.0
     accepted: list[Point] = field(default_factory=list)
     reason: str = ""
+    attained: float | None = None
 
     def stalled(self, reason: str) -> Status:
         """The status, with a reason for the report."""
@@ -70,6 +75,21 @@ class _Progress:
     def accept(self, point: Point) -> None:
         self.best = point
         self.accepted = [*self.accepted[-5:], point]
+
+    def attain(self, bundle: Bundle, w: Array) -> None:
+        """Take note of what the increments of the model's Gram matrix attain: no rho is less."""
+        found = bundle.attained(w, self.variable)
+        if found is not None and np.isfinite(found):
+            self.attained = found if self.attained is None else max(self.attained, found)
+
+    @property
+    def gap(self) -> float | None:
+        """Of the best point, relative to rho, or None where nobody knows."""
+        return None if self.attained is None else max(0.0, 1.0 - self.attained / self.rho)
+
+    def is_closed(self, tolerance: float) -> bool:
+        """Whether the best point is optimal; where nobody knows the gap, what the model promises decides."""
+        return self.gap is None or self.gap <= _CLOSED * tolerance
 
     @property
     def seconds(self) -> float:
@@ -117,7 +137,9 @@ def _improve(bundle: Bundle, tie: Tie, run: _Progress, tolerance: float) -> Stat
         if not np.isfinite(delta).all() or tau < 1e-6:
             return run.stalled("no step improves on the best point")
         if predicted < tolerance * min(1.0, tau) or bundle.centre.rho <= SMALLEST:
-            if not bundle.crowded or tau >= _LONGEST:
+            run.attain(bundle, w)
+            closed = bundle.count <= int(run.variable.max(initial=-1)) or run.is_closed(tolerance)
+            if (closed and not bundle.crowded) or tau >= _LONGEST or bundle.centre.rho <= SMALLEST:
                 return Status.OPTIMAL
             tau *= 10.0
             continue
@@ -209,6 +231,18 @@ def _finish(bundle: Bundle, tie: Tie, run: _Progress, tolerance: float, status: 
     return status
 
 
+def _measured(bundle: Bundle, run: _Progress, tolerance: float, status: Status) -> Status:
+    """The status after a last look at the gap: 'optimal' only where that is closed."""
+    assert run.best is not None
+    if not run.is_closed(tolerance) or run.gap is None:
+        bundle.recentre(run.best)
+        for tau in _LOOKS:
+            run.attain(bundle, bundle.step(tau)[2])
+    if status is Status.OPTIMAL and not run.is_closed(tolerance):
+        return run.stalled(f"no step improves on the best point, and a gap of {run.gap:.1e} is left")
+    return status
+
+
 def _start(evaluator: Evaluator) -> Point | None:
     """A feasible point with one lam a layer, or None.
 
@@ -266,7 +300,8 @@ def solve(operator: Operator, tie: Tie, options: SolverOptions) -> Outcome:
 
     Notes
     -----
-    The point is feasible as far as Lanczos-type eigenvalues, which come from below, can tell: nothing is proven here.
+    The point is feasible as far as Lanczos-type eigenvalues, which come from below, can tell: nothing is proven here. The
+    gap is one to increments that reach what the multipliers allow (`Operator.attained`), from the model's Gram matrix.
 
     Examples
     --------
@@ -314,12 +349,13 @@ def solve(operator: Operator, tie: Tie, options: SolverOptions) -> Outcome:
                 break
         if bundle is not None:
             status = _finish(bundle, tie, run, tolerance, status, end)
+            status = _measured(bundle, run, tolerance, status)
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
     if run.best is None:
         return Outcome(None, status, np.inf, None, run.iterations, run.seconds)
     message = run.reason if status is Status.STALLED else ""
-    return Outcome(run.y(), status, float(np.sqrt(run.rho)), None, run.iterations, run.seconds, message=message)
+    return Outcome(run.y(), status, float(np.sqrt(run.rho)), run.gap, run.iterations, run.seconds, message=message)
 
 
 def _given(evaluator: Evaluator, variable: IntArray, start: Array | None) -> Point | None:
