@@ -77,12 +77,13 @@ def bound(
     tolerance
         Relative duality gap to reach.
     time_limit
-        Seconds for the upper bound: reading, norm product, solver and proof together. The best that is proven by then is
-        the answer. Where none is given, the matrix-free solver stops after 12 to 60 s, by the size of the network.
+        Seconds for the answer: reading, norm product, solver, proof, and the search for a lower bound, which has a tenth of
+        it, unless it has a limit of its own. The best that is proven by then is the answer. Where none is given, the
+        matrix-free solver stops after 12 to 60 s, by the size of the network.
     lower, lower_seconds
         Whether to look for a lower bound, and for how many seconds. Without a limit the search takes a number of steps that
         depends on the network alone, so that the same seed finds the same witness; with `time_limit` it takes what that
-        leaves, and a tenth of it at least.
+        leaves, and a tenth of it at least; there is none where the proof of a witness alone would break the limit.
     seed
         Seed of the search for a lower bound.
     data
@@ -197,8 +198,9 @@ class Question:
         return Claim.about(self.norm, self.output_norm, self.outputs, self.region, self.anchored)
 
 
-_LEAST_SEARCH = 0.1
-"""The part of a time limit that the search for a lower bound has in any case."""
+_LEAST_SEARCH, _MOST_SEARCH, _PROMPT = 0.1, 0.3, 1.0
+"""The parts of a time limit that the search for a lower bound has in any case, and at most from the start; and seconds that
+the proof of its witness may take whatever the limit is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,8 +257,9 @@ def answer(
             progress(step)
 
     watch = Watch(report)
+    search, notes = _admitted(graph, search, settings.time_limit)
     # what overflows is not proven, which is message enough
-    with np.errstate(over="ignore", invalid="ignore"), budget.within(settings.time_limit):
+    with np.errstate(over="ignore", invalid="ignore"), budget.within(_own_limit(graph, search, settings.time_limit)):
         proven = Run(graph, claim, settings, watch, guided=search is not None).run()
     proposal = proven.settled
     search = _timed(graph, search, settings.time_limit, time.perf_counter() - started)
@@ -290,7 +293,7 @@ def answer(
         certificate=proven.certificate,
         each=_each(claim, proven, lowers),
         trace=tuple(trace),
-        notes=(*graph.notes, *proven.notes),
+        notes=(*graph.notes, *proven.notes, *notes),
         proposed=proposal.claim,
         witness=max(witnesses, key=lambda item: item.value) if witnesses else None,
         model=graph.source,
@@ -301,6 +304,30 @@ def answer(
         depth=0 if tree is None else tree.depth,
     )
     return _honest(result, status, settings.tolerance)
+
+
+def _admitted(graph: Graph, search: Search | None, limit: float | None) -> tuple[Search | None, list[str]]:
+    """The search, or none and a note where the proof of its witness alone would break a limit."""
+    if search is None or search.seconds is not None or limit is None:
+        return search, []
+    from lipcert.bounds.witness import proof_seconds
+
+    proof = proof_seconds(graph)
+    if proof <= max(_PROMPT, (_MOST_SEARCH - _LEAST_SEARCH) * limit):
+        return search, []
+    return None, [f"no lower bound is looked for: its proof alone would take about {proof:.0f} s of {limit:g} s"]
+
+
+def _own_limit(graph: Graph, search: Search | None, limit: float | None) -> float | None:
+    """What a limit leaves for the upper bound, the search for the lower one and its proof taken off."""
+    if limit is None:
+        return None
+    if search is None or search.seconds is not None:
+        return limit
+    from lipcert.bounds.witness import proof_seconds
+
+    part = min(_MOST_SEARCH * limit, _LEAST_SEARCH * limit + proof_seconds(graph))
+    return max(0.0, min(budget.left(), limit) - part)
 
 
 def _timed(graph: Graph, search: Search | None, limit: float | None, spent: float) -> Search | None:

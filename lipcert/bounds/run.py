@@ -18,6 +18,7 @@ from lipcert.certificates import Prover
 from lipcert.certificates.certificate import PROGRAMS
 from lipcert.certificates.claims import LEAST, Entries
 from lipcert.certificates.memory import available
+from lipcert.certificates.proof import TOO_LONG
 from lipcert.certificates.prover import through_head
 from lipcert.constraints.multipliers import Tie, tie_groups
 from lipcert.errors import DoesNotApply, LipcertError, NotCertified, OutOfTime
@@ -57,8 +58,6 @@ JACOBIAN_SECONDS = 1.0
 """Guessed time up to which the entries of the Jacobian are bounded too."""
 DEFAULT_SECONDS = 15.0
 """What the interior-point method may take for `auto` to choose it without a limit; the matrix-free one is close sooner."""
-TOO_LONG = 2.0
-"""How many times what is left a proof may be expected to take: the guesses are rather too much."""
 LEAST_SHARE = 0.4
 """The part of what is left that the solver has in every case."""
 BLOCKS, COMPARATORS = "blocks", "comparators"
@@ -447,7 +446,7 @@ class Attempt:
     def _point(self, propose: Callable[[], Proposal]) -> Proven:
         self.prover.require_memory()
         proposal = replace(propose(), method=self.name)
-        certificate = self.prover.prove(proposal.cases)
+        certificate = self.prover.prove(proposal.cases, briefly=True)
         return Proven(proposal, certificate, certificate.value, self.job)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from lipcert import budget
 from lipcert.certificates.block_cholesky import BlockSystem, prove_by_blocks
 from lipcert.certificates.claims import holds
 from lipcert.certificates.enclosure import Enclosure
@@ -45,6 +46,10 @@ SPEED = 1e10
 """operations a second, for a guess of its time."""
 FRONT_TRIES, FRONT_SPEED, ENTRY_SECONDS = 1.5, 2.5e10, 4e-7
 """The same of the proof by a front, and what an entry of its matrix takes."""
+
+
+TOO_LONG = 2.0
+"""How many times what is left a proof may be expected to take: the guesses are rather too much."""
 
 
 class Proof(Protocol):
@@ -233,12 +238,17 @@ class Proofs:
         """
         require(self.first.bytes_needed(), "the dense proof" if self.first is self.dense else "the proof")
 
-    def improve(self, case: Case, proposal: Multipliers) -> Scaling | None:
-        """The least proven scaling that the proofs find, or None; the next one is asked where one is weak."""
+    def improve(self, case: Case, proposal: Multipliers, *, briefly: bool = False) -> Scaling | None:
+        """The least proven scaling that the proofs find, or None; the next one is asked where one is weak.
+
+        Briefly, or where it would take far longer than what is left of a time limit, it is not.
+        """
         best = self.first.improve(case, proposal)
-        if best is not None and (self.large or not _is_weak(best, proposal)):
+        if briefly or (best is not None and (self.large or not _is_weak(best, proposal))):
             return best
         for proof in (proof for proof in self.order if proof is not self.first):
+            if proof.seconds() > TOO_LONG * budget.left():
+                continue
             other = proof.improve(case, proposal)
             if best is None or (other is not None and other.value() < best.value()):
                 best = other

@@ -90,7 +90,13 @@ class Prover:
         """About how long the proof of one case takes, rather too much than too little."""
         return self.proofs.first.seconds()
 
-    def prove(self, proposals: Sequence[Multipliers], tell: Callable[[int, int], None] | None = None) -> Certificate:
+    def prove(
+        self,
+        proposals: Sequence[Multipliers],
+        tell: Callable[[int, int], None] | None = None,
+        *,
+        briefly: bool = False,
+    ) -> Certificate:
         """The certificate with the smallest proven value for the proposed multipliers.
 
         Parameters
@@ -99,6 +105,8 @@ class Prover:
             One a case of the claim, in its order.
         tell
             Called before each case with the number of cases that are proven and of all.
+        briefly
+            Whether one way of proof is enough, as for points on the way of a solver.
 
         Raises
         ------
@@ -109,7 +117,7 @@ class Prover:
         for case, proposal in zip(self.proofs.cases, proposals, strict=True):
             if tell is not None:
                 tell(len(scalings), len(proposals))
-            scaling = self.proofs.improve(case, proposal)
+            scaling = self.proofs.improve(case, proposal, briefly=briefly)
             if scaling is None:
                 raise self._failure()
             scalings.append(scaling)

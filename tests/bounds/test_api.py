@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import lipcert
+from lipcert import budget
 from lipcert.bounds import api, run
 from lipcert.bounds import lower_bound as lower
 from lipcert.certificates import proof
@@ -347,3 +348,26 @@ def test_the_search_takes_what_the_time_limit_leaves(monkeypatch, limit, own, le
     lipcert.bound(network(6, (6, 8, 3)), time_limit=limit, lower_seconds=own)
     (seconds,) = taken
     assert seconds is None if least is None else least <= seconds <= most
+
+
+def test_no_lower_bound_is_looked_for_where_its_proof_alone_would_break_the_limit(monkeypatch):
+    monkeypatch.setattr("lipcert.bounds.witness.proof_seconds", lambda graph: 25.0)
+    found = lipcert.bound(network(6, (6, 8, 3)), time_limit=100.0)
+    assert found.lower is None
+    assert any("25 s of 100 s" in note for note in found.notes)
+    assert lipcert.bound(network(6, (6, 8, 3)), time_limit=200.0, seed=1).lower is not None
+
+
+def test_the_upper_bound_leaves_the_search_its_part_of_the_limit(monkeypatch):
+    left = []
+    original = run.Run.run
+
+    def spy(self):
+        left.append(budget.left())
+        return original(self)
+
+    monkeypatch.setattr(run.Run, "run", spy)
+    for looked_for in (True, False):
+        lipcert.bound(network(6, (6, 8, 3)), time_limit=1000.0, lower=looked_for)
+    searching, alone = left
+    assert searching <= 900.0 < alone <= 1000.0

@@ -281,10 +281,10 @@ class TestEndings:
         monkeypatch.setattr(run, "with_room", fails)
         prove = Prover.prove
 
-        def first_five(self: Prover, *arguments: Any) -> Certificate:
+        def first_five(self: Prover, *arguments: Any, **options: Any) -> Certificate:
             if len(eager) == 5:
                 raise KeyboardInterrupt
-            return prove(self, *arguments)
+            return prove(self, *arguments, **options)
 
         monkeypatch.setattr(Prover, "prove", first_five)
         found = lipcert.bound(GRAPH, lower=False)
