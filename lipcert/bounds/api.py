@@ -266,9 +266,8 @@ def answer(
     found, interrupted = _searched(graph, question, search, proposal, watch)
     status = Status.INTERRUPTED if interrupted else proposal.status
     lowers = [item.value for item in found]
-    lower = max(lowers, default=None)
     with budget.apart():
-        proven, tree = _branched(proven, graph, settings, None if interrupted else cutting, lower or 0.0, watch)
+        proven, tree = _branched(proven, graph, settings, None if interrupted else cutting, max([0.0, *lowers]), watch)
     # a witness from the tree is for the outputs together
     witnesses = [*found, *([] if tree is None or tree.lower is None else [tree.lower])]
     lower = max((item.value for item in witnesses), default=None)
