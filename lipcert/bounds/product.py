@@ -212,7 +212,9 @@ def _norm(a: LinearMap, dear: float) -> float:
 
 def times(a: float, b: float) -> float:
     """a·b for nonnegative numbers, rounded up whether it underflows or not."""
-    return 0.0 if a == 0.0 or b == 0.0 else max(float(a) * float(b) * _UP, _LEAST)
+    # those of Python become infinite without a warning
+    a, b = float(a), float(b)
+    return 0.0 if a == 0.0 or b == 0.0 else max(a * b * _UP, _LEAST)
 
 
 def _together(branches: list[float], disjoint: bool) -> float:
