@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from test_block_cholesky import ACTIVATIONS, chain, dense, proposal, residual
 
 from lipcert.activations.record import NormalForm
+from lipcert.arrays import Array
 from lipcert.bounds.methods import Job, Prepared, solve_tied
 from lipcert.certificates import Certificate, front, sparse_system, verify
 from lipcert.certificates.block_cholesky import Weights
@@ -442,3 +444,100 @@ def test_the_cheapest_order_is_taken() -> None:
     graph = system(images(np.random.default_rng(0))).graph
     plan = cheapest(graph)
     assert plan.operations == min(front._cost(graph, order)[0] for _, order in orders(graph))
+
+
+# ---- errors that hide behind others
+
+
+def inputs_alone(monkeypatch: pytest.MonkeyPatch, m: float, seed: int) -> tuple[Entries, float, Array]:
+    """M without what the layers add, its error, and what its inputs were divided by."""
+    for name in ("sum_error", "pivot_room"):
+        monkeypatch.setattr(front, name, lambda M: 0.0)
+    monkeypatch.setattr(front, "_layer", lambda *arguments: 0.0)
+    rng = np.random.default_rng(seed)
+    sparse = system(nn.sequential(dense(rng, 4, 3), nn.leaky_relu(0.3), dense(rng, 3, 2)))
+    scaling = Scaling(np.ones(3), np.array([m]))
+    made = assembled(sparse.system, scaling, 1.0, sparse.plan.position)
+    assert made is not None
+    forms = [None if layer.is_output else layer.form(1.0) for layer in sparse.system.layers]
+    scales = front._scales(sparse.system, scaling, forms)
+    assert scales is not None
+    return *made, scales[0]
+
+
+def test_the_scaled_inputs_are_covered(monkeypatch: pytest.MonkeyPatch) -> None:
+    off = []
+    for seed in range(20):
+        m = float(np.random.default_rng(seed).uniform(1.0, 9.0))
+        M, shift, scale = inputs_alone(monkeypatch, m, seed)
+        true = (Fraction(m) / fractions(scale)) ** 2
+        off.append(max(abs(fractions(M.diagonal[M.position[0]]) - true)))
+        assert off[-1] <= Fraction(shift)
+    assert max(off) > 2.0**-54
+
+
+def test_underflow_is_covered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(front, "gamma", lambda k: 0.0)
+    # weights of 2²⁴⁰ times scalings of 2¹²⁰, twice, times what is lost where something underflows
+    assert inputs_alone(monkeypatch, 1.0, 0)[1] >= 2.0 ** (2 * (240 + 120) - 1022)
+
+
+def around(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Midpoints, radii, and true numbers at the ends of them."""
+    mid, radius = rng.standard_normal(shape), 0.1 * rng.random(shape)
+    return mid, radius, fractions(mid) + fractions(radius * rng.choice([-1, 1], shape))
+
+
+def spans(found: Weights, true: np.ndarray) -> bool:
+    assert found.rad is not None
+    off = abs(fractions(found.mid.toarray()) - true)
+    return bool((off <= fractions(found.rad.toarray())).all())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_goes_through_known_slopes_is_enclosed(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    K, K_radius, K_true = around(rng, (3, 1, 1))
+    W, W_radius, W_true = around(rng, (3, 4))
+    weights = Weights(sp.csr_array(W), sp.csr_array(W_radius))
+    found = sparse_system._through(K, K_radius, {0: sparse_system.Made(weights)}, 3)[0].get()
+    assert spans(found, K_true[:, 0] * W_true)
+    rows = np.array([2, 0])
+    assert spans(sparse_system._rows(weights, rows), W_true[rows])
+
+
+def test_the_radius_of_a_map_is_its_own() -> None:
+    mid, radius, true = around(np.random.default_rng(1), (4,))
+    found = sparse_system.Map(Diagonal(mid, radius)).get()
+    assert spans(found, np.diag(true))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_radii_of_numbers_widen_their_slopes(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    K, K_radius, _ = around(rng, (5, 1, 1))
+    P, P_radius = 1.0 + rng.random((5, 1, 1)), 0.1 * rng.random((5, 1, 1))
+    none = np.zeros(1, dtype=np.int64)
+    form = NormalForm(K, P, np.ones((5, 1, 1)), none, none, K_radius, P_radius, None)
+    walk = object.__new__(sparse_system._Walk)
+    walk.value, walk.layers, walk.places, walk.groups = {0: {0: sparse_system.Made(Weights.identity(5))}}, [], [None], 0
+    node = SimpleNamespace(normal_form=form, parent=0, blocks=5, block=1)
+    assert walk._activation(node, 1) is not None
+    (layer,) = walk.layers
+    assert layer.scalar is not None
+    wanted = fractions(P[:, 0, 0]) + fractions(K_radius[:, 0, 0]) + fractions(P_radius[:, 0, 0])
+    assert (fractions(layer.scalar[1]) >= wanted).all()
+
+
+def test_radii_of_groups_are_rounded_up() -> None:
+    none = np.zeros(1, dtype=np.int64)
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        K, K_radius, _ = around(rng, (1, 1, 1))
+        P = rng.uniform(0.5, 2.0, (1, 1, 1))
+        form = group_form(NormalForm(K, P, np.ones((1, 1, 1)), none, none, K_radius, None, None), 1.0)
+        assert form is not None
+        # B = A K with A = H², which has a rounding and a radius itself
+        a, a_radius, k, k_radius = (Fraction(float(x[0, 0, 0])) for x in (form.A, form.A_radius, K, K_radius))
+        wanted = Fraction(sparse_system.gamma(3)) * a * abs(k) + a * k_radius + a_radius * (abs(k) + k_radius)
+        assert Fraction(float(form.B_radius[0, 0, 0])) >= wanted
