@@ -44,7 +44,7 @@ def steps(page: str) -> list[Step]:
 def run(step: Step, folder: Path, python: Sequence[str]) -> None:
     """Run a step in a folder; the output that the page shows agrees but for its numbers."""
     code = ["-c", step.text] if step.language == "python" else ["-m", *shlex.split(step.text)]
-    result = subprocess.run([*python, *code], cwd=folder, capture_output=True, text=True, timeout=120)
+    result = subprocess.run([*python, *code], cwd=folder, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, f"{step.text}\n{result.stderr}"
     if step.output:
         assert shape(result.stdout) == shape(step.output)

@@ -101,7 +101,7 @@ def bound(*arguments: str) -> dict[str, Any]:
 def command(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "lipcert", *arguments], capture_output=True, text=True, timeout=120, **options
+        [sys.executable, "-m", "lipcert", *arguments], capture_output=True, text=True, timeout=600, **options
     )
 
 
@@ -507,7 +507,7 @@ class TestProcess:
             [sys.executable, "-c", INTERRUPTED, "bound", str(tmp_path / "large.onnx"), "--solver", "native", "--json"],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
         )
         assert process.returncode == 0, process.stderr
         data = json.loads(process.stdout)
@@ -528,7 +528,7 @@ class TestProcess:
         if seen is None:
             pytest.skip("the solver is done before it says a word")
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=600)
         assert process.returncode == 0, err
         assert json.loads(out)["verified"]
 
@@ -645,7 +645,7 @@ class TestProgress:
             while part := os.read(ours, 4096):
                 shown += part
         os.close(ours)
-        out, _ = process.communicate(timeout=120)
+        out, _ = process.communicate(timeout=600)
         assert process.returncode == 0
         lines = [line.removesuffix("\x1b[K") for line in shown.decode().split("\r")]
         assert any(line.startswith("interior point: ") and "proven ≤ " in line and "s left" in line for line in lines)

@@ -68,7 +68,7 @@ def test_standard_output_stays_open(name: str, kind: str, tmp_path: Path) -> Non
     out = tmp_path / "out"
     with out.open("wb") as file:
         target = subprocess.PIPE if kind == "pipe" else file
-        done = subprocess.run([sys.executable, "-c", code], stdout=target, check=True, timeout=60)
+        done = subprocess.run([sys.executable, "-c", code], stdout=target, check=True, timeout=600)
     assert (done.stdout if kind == "pipe" else out.read_bytes()) == b"a\nb\nc\n"
 
 

@@ -34,7 +34,7 @@ def environment(kernel: str, threads: int = 1) -> dict[str, str]:
 def loaded(kernel: str) -> str:
     """The kernels that run where one is asked for, or nothing where this processor lacks its instructions."""
     command = [sys.executable, "-c", PROBE]
-    probe = subprocess.run(command, env=environment(kernel), capture_output=True, text=True, timeout=120, check=False)
+    probe = subprocess.run(command, env=environment(kernel), capture_output=True, text=True, timeout=600, check=False)
     return probe.stdout.strip() if probe.returncode == 0 else ""
 
 
@@ -97,7 +97,7 @@ def test_certificates_on_regions_are_verified_under_other_kernels(tmp_path: Path
         command = [sys.executable, "-c", REGIONAL, str(tmp_path), name]
         paths = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
         settings = {**environment(kernel, threads), "PYTHONPATH": paths}
-        done = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=500, check=False)
+        done = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=600, check=False)
         assert done.returncode == 0, (kernel, threads, done.stderr[-3000:])
         return done.stdout
 

@@ -58,7 +58,7 @@ def test_one_command_makes_them_again(tmp_path: Path) -> None:
     copy = tmp_path / "models"
     (copy / "diabetes_softplus.onnx").unlink()
     command = [sys.executable, "-m", "models", "diabetes_softplus"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500)
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr
     old, new = rows(MODELS / "README.md"), rows(copy / "README.md")
     assert list(new) == list(old)

@@ -20,7 +20,7 @@ LOCAL = re.compile(rb"/work/|/root/|/home/|file://|localhost")
 
 
 def quietly(*command: object) -> str:
-    result = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=500)
+    result = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
     return result.stdout
 
@@ -31,7 +31,7 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("build")
     folder = tmp_path_factory.mktemp("packaging")
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", folder / "reached", "setuptools>=77"]
-    if subprocess.run(command, capture_output=True, timeout=300).returncode != 0:
+    if subprocess.run(command, capture_output=True, timeout=600).returncode != 0:
         pytest.skip("the package registry cannot be reached")
     junk = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "site")
     shutil.copytree(ROOT, folder / "sources", ignore=junk)
@@ -76,7 +76,7 @@ def test_quick_start_in_an_empty_environment(dist: Path, tmp_path: Path) -> None
     assert len(ran) > 4
     missing = subprocess.run(
         [python, "-I", "-m", "lipcert", "bound", "models/digits_relu.onnx", "--solver", "clarabel"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=120,
+        cwd=tmp_path, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert (missing.returncode, missing.stdout.count("upper bound")) == (2, 0)
     assert "lipcert[solvers]" in missing.stderr

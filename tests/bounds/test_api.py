@@ -198,12 +198,12 @@ class TestEndings:
         lipcert.verify(found.certificate, self.large)
 
     def test_many_problems_share_the_time_limit(self):
-        started = time.perf_counter()
+        started = time.process_time()
         found = upper(network(6, (6, 20, 20, 3)), norm=1, outputs="each", time_limit=1e-2)
         # 18 problems; what is not solved is proven from its start, or the norm product is the answer
         assert found.status is Status.TIME_LIMIT
         assert found.verified
-        assert time.perf_counter() - started < 60.0
+        assert time.process_time() - started < 60.0
 
     def test_an_interruption_of_the_solver_keeps_its_best_point(self):
         seen = []

@@ -266,7 +266,7 @@ def fuzz(folder: Path, models: list[onnx.ModelProto], first: int, count: int) ->
         [sys.executable, str(FUZZ), str(folder), str(first), str(count)],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]

@@ -190,7 +190,7 @@ def browse(file: Path, folder: Path, scheme: str, width: int) -> dict[str, Any]:
     if find_spec("PySide6") is None or find_spec("PySide6.QtWebEngineWidgets") is None:
         pytest.skip("no browser: pip install 'lipcert[browser]'")
     arguments = [sys.executable, str(DRIVER), str(file), str(folder / f"{scheme}.png"), scheme, str(width)]
-    result = subprocess.run(arguments, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(arguments, capture_output=True, text=True, timeout=600)
     if result.returncode and "ImportError" in result.stderr:
         pytest.skip(f"the browser lacks a system library: {result.stderr.strip().splitlines()[-1]}")
     assert result.returncode == 0, result.stderr

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this ma
 
 def chromium(*arguments: str) -> str:
     """What the browser prints."""
-    result = subprocess.run([str(CHROMIUM), *OPTIONS, *arguments], capture_output=True, text=True, timeout=200)
+    result = subprocess.run([str(CHROMIUM), *OPTIONS, *arguments], capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
@@ -76,7 +76,7 @@ def test_documentation(tmp_path: Path) -> None:
     site = tmp_path / "site"
     result = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", site],
-        cwd=ROOT, capture_output=True, text=True, timeout=300, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        cwd=ROOT, capture_output=True, text=True, timeout=600, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     pages = sorted(site.rglob("index.html"))
