@@ -69,6 +69,8 @@ class Job:
         Processes for independent semidefinite programs, or None for one.
     guided
         Whether a lower bound follows, which a guide would help.
+    known
+        What is known of each semidefinite program otherwise, where only the largest of their bounds counts; else None.
     offer
         Given, on the way of a single semidefinite program, the bound that a point claims and what makes it a proposal.
     """
@@ -79,6 +81,7 @@ class Job:
     options: SolverOptions
     jobs: int | None = None
     guided: bool = True
+    known: tuple[float, ...] | None = None
     offer: Callable[[float, Callable[[], Proposal]], None] | None = None
 
     def tell(self, step: Progress) -> None:
@@ -197,7 +200,7 @@ def solve_tied(job: Job, tie: Tie) -> Proposal:
     options = _watched(job, propose if len(program.problems) == 1 else None, program.in_units)
     outcomes = [
         replace(outcome, bound=program.in_units(outcome.bound))
-        for outcome in solve_all(program.reduced(), job.solver, options, job.jobs)
+        for outcome in solve_all(program.reduced(), job.solver, options, job.jobs, program.known(job))
     ]
     return replace(propose(*outcomes), guide=_guide(job, program, outcomes))
 
@@ -227,6 +230,12 @@ class _Programs:
     def in_units(self, bound: float) -> float:
         """A bound of a problem as one of the network."""
         return bound if self.balance is None else self.balance.bound(bound)
+
+    def known(self, job: Job) -> list[float] | None:
+        """What the job knows of each problem, in its units; None where every one of them counts."""
+        if job.known is None or self.balance is None or len(self.problems) == 1:
+            return None
+        return [self.balance.balanced(value) for value in job.known]
 
     def multipliers(self, outcomes: Sequence[Outcome], solver: str) -> list[Multipliers]:
         """What the solver found, for the network and with the ties expanded."""
@@ -278,9 +287,10 @@ def summarise(
     solver: str,
     outcomes: Sequence[Outcome],
 ) -> Proposal:
-    """A proposal from the outcomes of its subproblems: the worst status and gap, all iterations."""
-    worst = max(outcomes, key=lambda outcome: list(Status).index(outcome.status))
-    gaps = [outcome.gap for outcome in outcomes if outcome.gap is not None]
+    """A proposal from the outcomes of its subproblems: the worst status and gap of those that count, all iterations."""
+    counting = [outcome for outcome in outcomes if outcome.status is not Status.DECIDED] or outcomes
+    worst = max(counting, key=lambda outcome: list(Status).index(outcome.status))
+    gaps = [outcome.gap for outcome in counting if outcome.gap is not None]
     return Proposal(
         tuple(cases),
         method,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -212,8 +213,7 @@ class Run:
     def _by_other_ways(self) -> None:
         """What needs no multipliers: the Jacobian on a region, the cap of a head."""
         try:
-            if self.claim.region is not None:
-                self._by_jacobian()
+            self._by_jacobian()
             self._by_head()
         except KeyboardInterrupt:
             self._interrupted()
@@ -289,6 +289,8 @@ class Run:
         method = METHODS[name]
         form = form or self.form_of(method)
         job = self.job(form, solver)
+        if method.solves:
+            job = replace(job, known=self._known(form))
         if start is not None:
             job = replace(job, options=replace(job.options, start=start))
         reason = method.refuses(job)
@@ -311,10 +313,27 @@ class Run:
         attempt = Attempt(self, name, prover, _leaving(job, prover.seconds()))
         return attempt.proven(method.propose(attempt.job))
 
+    def _known(self, form: str) -> tuple[float, ...] | None:
+        """What is known otherwise of each program of a claim of which only the largest counts; None where all count."""
+        graph = self.prepared(form).graph
+        count = len(self.claim.cases(graph.input_size, graph.output_size))
+        if count == 1 or not self.claim.outputs.joint:
+            return None
+        if self.settings.method == AUTO and self._has_entries:
+            with suppress(DoesNotApply, NotCertified, MemoryError):
+                return tuple(self.prover(form).entries)
+        return (np.inf,) * count
+
+    @property
+    def _has_entries(self) -> bool:
+        """Whether there are entries of the Jacobian to bound, quickly."""
+        if self.claim.region is None:
+            return False
+        return jacobian_seconds(self.claim.select(self.graph)) <= min(JACOBIAN_SECONDS, budget.left())
+
     def _by_jacobian(self) -> None:
         """The other source of bounds on a region, where it is quick: program by program the smaller one is kept."""
-        selected = self.claim.select(self.graph)
-        if jacobian_seconds(selected) > min(JACOBIAN_SECONDS, budget.left()):
+        if not self._has_entries:
             return
         self.watch(Progress("entries of the Jacobian"))
         best = self.watch.best

@@ -76,6 +76,17 @@ class Prover:
         """The proofs that there are."""
         return Proofs(self.posed.graph, self.claim)
 
+    @cached_property
+    def entries(self) -> list[float]:
+        """What the entries of the Jacobian prove of each program.
+
+        Raises
+        ------
+        DoesNotApply
+            If there is an implicit layer, or the claim is about the whole space.
+        """
+        return entry_bounds(self.posed, self.claim)
+
     def require_memory(self) -> None:
         """Raise where no proof fits into memory.
 
@@ -148,8 +159,7 @@ class Prover:
         DoesNotApply
             If there is an implicit layer.
         """
-        values = entry_bounds(self.posed, self.claim)
-        own = [Entries(claimed(value)) for value in values]
+        own = [Entries(claimed(value)) for value in self.entries]
         if other is None:
             return self._certificate(own)
         pairs = zip(other.scalings, own, strict=True)

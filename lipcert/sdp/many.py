@@ -10,14 +10,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lipcert.sdp.outcome import Outcome, Progress, SolverOptions, Status
+from lipcert.sdp.problem import Problem
 from lipcert.sdp.solvers import get_solver
 
 if TYPE_CHECKING:
-    from lipcert.sdp.problem import OperatorProblem, Problem
+    from lipcert.arrays import Array
+    from lipcert.sdp.problem import OperatorProblem
+
+_BELOW = 1.0 - 1e-7
+"""How far a bound that does not count stays below the largest one, so that its proof does too."""
 
 
 def solve_all(
-    problems: Sequence[Problem | OperatorProblem], solver: str, options: SolverOptions, jobs: int | None = None
+    problems: Sequence[Problem | OperatorProblem],
+    solver: str,
+    options: SolverOptions,
+    jobs: int | None = None,
+    known: Sequence[float] | None = None,
 ) -> list[Outcome]:
     """Solve problems of equal shape, such as the rows of Y or the coordinates of ℓ1.
 
@@ -32,6 +41,10 @@ def solve_all(
     jobs
         As joblib's `n_jobs`: processes, −1 for all cores; None follows `joblib.parallel_config`, which also chooses a
         backend such as Dask or Ray, and is 1 outside of it.
+    known
+        Given where only the largest bound counts: what is known of each problem otherwise, infinite where nothing is.
+        Those that promise to be the largest come first, and one that falls below a solved one ends there, as
+        `Status.DECIDED`.
 
     Returns
     -------
@@ -50,12 +63,35 @@ def solve_all(
     >>> [round(outcome.bound, 5) for outcome in solve_all(rows, "native", SolverOptions())]
     [10.0, 5.0]
     """
+    get_solver(solver)
+    if known is not None:
+        order = np.argsort(-np.minimum(known, _guesses(problems)), kind="stable")
+        found = _spread([problems[i] for i in order], solver, options, jobs, [known[i] for i in order])
+        return [found[i] for i in np.argsort(order)]
+    return _spread(problems, solver, options, jobs, None)
+
+
+def _guesses(problems: Sequence[Problem | OperatorProblem]) -> Array:
+    """Guesses of their bounds, where they share R and these are quick; else infinite."""
+    first = problems[0]
+    if isinstance(first, Problem) and all(isinstance(p, Problem) and p.R is first.R for p in problems):
+        return np.array([p.guess() for p in problems if isinstance(p, Problem)])
+    return np.full(len(problems), np.inf)
+
+
+def _spread(
+    problems: Sequence[Problem | OperatorProblem],
+    solver: str,
+    options: SolverOptions,
+    jobs: int | None,
+    known: Sequence[float] | None,
+) -> list[Outcome]:
+    """In the given order, in as many processes as there are jobs."""
     from joblib import Parallel, delayed, effective_n_jobs
 
-    get_solver(solver)
     workers = min(effective_n_jobs(jobs), len(problems))
     if workers <= 1:
-        return _chain(problems, solver, options)
+        return _chain(problems, solver, options, known)
     started = time.perf_counter()
     quiet = replace(options, progress=None)
     # chains of neighbours keep the warm starts; a few a worker even out their lengths
@@ -64,7 +100,10 @@ def solve_all(
         rounds = -(-len(chains) // workers)
         quiet = replace(quiet, time_limit=options.time_limit / rounds)
     results = Parallel(n_jobs=jobs, return_as="generator")(
-        delayed(_chain)([problems[i] for i in chain], solver, quiet) for chain in chains
+        delayed(_chain)(
+            [problems[i] for i in chain], solver, quiet, None if known is None else [known[i] for i in chain]
+        )
+        for chain in chains
     )
     outcomes: list[Outcome] = []
     _count(options, 0, len(problems), started)
@@ -82,7 +121,12 @@ def _count(options: SolverOptions, done: int, total: int, started: float) -> Non
         options.progress(Progress("problems solved", done, seconds=seconds, total=total, at_most=at_most))
 
 
-def _chain(problems: Sequence[Problem | OperatorProblem], solver: str, options: SolverOptions) -> list[Outcome]:
+def _chain(
+    problems: Sequence[Problem | OperatorProblem],
+    solver: str,
+    options: SolverOptions,
+    known: Sequence[float] | None = None,
+) -> list[Outcome]:
     """One after the other, each from the multipliers of the one before."""
     solve = get_solver(solver)
     started = time.perf_counter()
@@ -104,6 +148,9 @@ def _chain(problems: Sequence[Problem | OperatorProblem], solver: str, options: 
         if outcome.status is Status.INTERRUPTED:
             # the others give what they start with
             end = 0.0
+        if known is not None:
+            largest = max(options.target, min(outcome.bound, known[k]) * _BELOW)
+            options = replace(options, target=largest)
         outcomes.append(outcome)
     return outcomes
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from lipcert.constraints.operator import Operator
     from lipcert.graph.claim import Claim
 
+_LAYERS = 30
+"""Layers that a guess follows."""
+
 
 @dataclass(frozen=True, eq=False)
 class Problem:
@@ -106,6 +109,21 @@ class Problem:
             return cls(**(data | {"multipliers": int(data["multipliers"])}))
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise InvalidRequest(f"not a saved problem ({error})", where=str(path)) from None
+
+    def guess(self) -> float:
+        """About in which order the bounds of problems of one R come: the product of the layers, channel by channel."""
+        channels = self.column[: self.channels]
+        inner, outer = np.abs(self.R), np.abs(self.Y)
+        inputs = inner[:, channels.size :].sum(axis=1)
+        size = np.zeros(self.multipliers)
+        for _ in range(_LAYERS):
+            largest = np.zeros(self.multipliers)
+            np.maximum.at(largest, self.row, inputs + inner[:, : channels.size] @ size[channels])
+            if np.array_equal(largest, size):
+                break
+            size = largest
+        guess = float(outer[:, channels.size :].sum() + (outer[:, : channels.size] @ size[channels]).sum())
+        return guess if np.isfinite(guess) else np.inf
 
     def split(self, y: Array) -> Multipliers:
         """The parts lam (of the variables, not of the groups), mu and nu of y."""

@@ -80,3 +80,29 @@ def test_coordinates_of_an_l1_input_are_not_spoilt_by_warm_starts():
 def test_an_unknown_solver_is_refused_before_any_work(rows):
     with pytest.raises(InvalidRequest, match="not known"):
         solve_all(rows, "simplex", SolverOptions(), jobs=2)
+
+
+def test_where_only_the_largest_counts_the_others_end_below_it() -> None:
+    rng = np.random.default_rng(5)
+    layers = [nn.linear(rng.standard_normal((12, 30))), nn.relu(), nn.linear(rng.standard_normal((6, 12)))]
+    rows = list(subproblems(lower(nn.sequential(*layers)), Claim(Norm.LINF, Norm.LINF)))
+    whole = solve_all(rows, "native", SolverOptions())
+    found = solve_all(rows, "native", SolverOptions(), known=[np.inf] * len(rows))
+    largest = max(outcome.bound for outcome in whole)
+    assert max(outcome.bound for outcome in found) == pytest.approx(largest, rel=1e-7)
+    assert Status.DECIDED in [outcome.status for outcome in found]
+    assert all(few.bound >= full.bound * (1.0 - 1e-7) for few, full in zip(found, whole, strict=True))
+    assert sum(outcome.iterations for outcome in found) < 0.7 * sum(outcome.iterations for outcome in whole)
+
+
+def test_what_is_known_otherwise_lowers_what_the_others_end_at() -> None:
+    rng = np.random.default_rng(6)
+    layers = [nn.linear(rng.standard_normal((8, 5))), nn.relu(), nn.linear(rng.standard_normal((3, 8)))]
+    rows = list(subproblems(lower(nn.sequential(*layers)), Claim(Norm.LINF, Norm.LINF)))
+    whole = [outcome.bound for outcome in solve_all(rows, "native", SolverOptions())]
+    first, second, *_ = np.argsort(whole)[::-1]
+    known = [np.inf] * len(rows)
+    known[first] = 0.5 * min(whole)
+    found = [outcome.bound for outcome in solve_all(rows, "native", SolverOptions(), known=known)]
+    # the largest one will be replaced, so that the second one counts
+    assert found[second] == pytest.approx(whole[second], rel=1e-6)

@@ -14,7 +14,7 @@ from lipcert.sdp.solvers import blas
 from lipcert.sdp.solvers.iterate import Structure
 
 if TYPE_CHECKING:
-    from lipcert.arrays import Array, IntArray
+    from lipcert.arrays import Array, BoolArray, IntArray
     from lipcert.sdp.outcome import Solver
     from lipcert.sdp.solvers.transposed import TransposedProgram
 
@@ -44,8 +44,8 @@ def starting_point(form: TransposedProgram, lam: Array | None = None, solve: Sol
         norms[norms == 0] = norms[norms > 0].min(initial=1.0)
         y[row[behind]] = norms[behind]
         weight[behind] = 1.0 / norms[behind]
-    Q = np.zeros((column.size, column.size), order="F")
-    _add_gram(Q, np.sqrt(weight[behind, None]) * W[behind])
+    Q = _Demand(inputs[column])
+    Q.add(np.sqrt(weight[behind, None]) * W[behind])
     given = lam is not None and not outputs.any() and bool((lam[~inputs] > 0).all())
     layers = [(np.flatnonzero(~inputs), False)] if given else _levels(form)[::-1]
     for level, cyclic in [*layers, (np.flatnonzero(inputs), False)]:
@@ -53,7 +53,7 @@ def starting_point(form: TransposedProgram, lam: Array | None = None, solve: Sol
             continue
         own, rows = np.isin(column, level), np.isin(row, level)
         size = np.maximum(np.bincount(column[own], minlength=y.size)[level], 1)
-        demand = np.bincount(column[own], np.diag(Q)[own], y.size)[level] / size
+        demand = np.bincount(column[own], Q.diagonal(own), y.size)[level] / size
         if inputs[level[0]]:
             # min Σ cost·mu for fixed Σ Q_jj/mu_j
             demand = np.sqrt(demand * size / form.inverse[level])
@@ -68,22 +68,20 @@ def starting_point(form: TransposedProgram, lam: Array | None = None, solve: Sol
         if cyclic:
             inner = W[np.ix_(rows, own)]
             P = np.diag(P) - inner.T @ (d[row[rows], None] * inner)
-        scale = START_MARGIN * _largest_eigenvalue(Q[np.ix_(own, own)], P)
-        y[level] = d[level] * (scale if scale > 0 else 1.0)
         if inputs[level[0]]:
+            scale = START_MARGIN * Q.largest_of_inputs(P)
+            y[level] = d[level] * (scale if scale > 0 else 1.0)
             break
+        scale = 0.0 if given else START_MARGIN * _largest_eigenvalue(Q.block(own), P)
+        y[level] = d[level] * (scale if scale > 0 else 1.0)
         if given and lam is not None:
             y[level] = lam[level]
-        _add_gram(Q, np.sqrt(y[row[rows], None]) * W[rows])
+        Q.add(np.sqrt(y[row[rows], None]) * W[rows])
         scaling = 1.0 / np.sqrt(y[column[own]])
-        pivot = np.asfortranarray(np.eye(scaling.size) - Q[np.ix_(own, own)] * np.outer(scaling, scaling))
+        pivot = np.asfortranarray(np.eye(scaling.size) - Q.block(own) * np.outer(scaling, scaling))
         if not blas.cholesky(pivot):
             return starting_point(form, None, solve) if given else None
-        above = scaling[:, None] * Q[own]
-        Q[own] = 0.0
-        Q[:, own] = 0.0
-        above[:, own] = 0.0
-        _add_gram(Q, above, pivot)
+        Q.add(scaling[:, None] * Q.taken(own), pivot)
     theta = np.where(outputs, y, 1.0 / y)
     if not given and form.variables:
         theta = _away_from_the_boundary(form, theta, [level for level, _ in layers])
@@ -93,15 +91,60 @@ def starting_point(form: TransposedProgram, lam: Array | None = None, solve: Sol
     return theta
 
 
-def _add_gram(Q: Array, M: Array, L: Array | None = None) -> None:
-    """Q ← Q + MᵀM, or Q + (L⁻¹M)ᵀ(L⁻¹M), on the columns of M that are not zero."""
-    (used,) = np.nonzero(M.any(axis=0))
-    M = np.asfortranarray(M[:, used])
-    if L is not None:
-        M = solve_triangular(L, M, lower=True, overwrite_b=True, check_finite=False)
-    product = np.empty((used.size, used.size), order="F")
-    blas.gemm(1.0, M.T, M, 0.0, product)
-    Q[np.ix_(used, used)] += product
+class _Demand:
+    """Q = Σ MᵀM, without the block of the inputs: there are many, and the rows of all M on them say the same."""
+
+    def __init__(self, inputs: BoolArray) -> None:
+        self.inputs = np.flatnonzero(inputs)
+        self.channels = np.flatnonzero(~inputs)
+        self.place = np.cumsum(~inputs) - 1
+        self.rows = np.zeros((self.channels.size, inputs.size), order="F")
+        self.parts: list[Array] = []
+
+    def add(self, M: Array, L: Array | None = None) -> None:
+        """Q ← Q + MᵀM, or Q + (L⁻¹M)ᵀ(L⁻¹M), on the columns of M that are not zero."""
+        (used,) = np.nonzero(M.any(axis=0))
+        M = np.asfortranarray(M[:, used])
+        if L is not None:
+            M = solve_triangular(L, M, lower=True, overwrite_b=True, check_finite=False)
+        inner = np.isin(used, self.channels)
+        above = np.asfortranarray(M[:, inner])
+        product = np.empty((above.shape[1], used.size), order="F")
+        if product.size:
+            blas.gemm(1.0, above.T, M, 0.0, product)
+            self.rows[np.ix_(self.place[used[inner]], used)] += product
+        part = np.zeros((M.shape[0], self.inputs.size))
+        part[:, np.searchsorted(self.inputs, used[~inner])] = M[:, ~inner]
+        self.parts.append(part)
+
+    def block(self, own: BoolArray) -> Array:
+        """The block of some channels."""
+        return np.asarray(self.rows[np.ix_(self.place[own], own)])
+
+    def diagonal(self, own: BoolArray) -> Array:
+        """Of the block of some channels, or of that of the inputs."""
+        if own[self.inputs].any():
+            squares = (np.einsum("ij,ij->j", part, part) for part in self.parts)
+            return np.asarray(sum(squares, np.zeros(self.inputs.size)))
+        return np.asarray(self.rows[self.place[own], np.flatnonzero(own)])
+
+    def taken(self, own: BoolArray) -> Array:
+        """Its rows of some channels, which leave it."""
+        found = self.rows[self.place[own]]
+        found[:, own] = 0.0
+        self.rows[self.place[own]] = 0.0
+        self.rows[:, own] = 0.0
+        return np.asarray(found)
+
+    def largest_of_inputs(self, P: Array) -> float:
+        """The largest eigenvalue of Diag(P)⁻¹ times the block of the inputs."""
+        M = np.vstack(self.parts) / np.sqrt(P)
+        M = M[M.any(axis=1)]
+        M = np.asfortranarray(M.T if M.shape[0] > M.shape[1] else M)
+        product = np.empty((M.shape[0], M.shape[0]), order="F")
+        if product.size:
+            blas.gemm(1.0, M, M.T, 0.0, product)
+        return _largest_eigenvalue(product, np.ones(M.shape[0]))
 
 
 def _away_from_the_boundary(form: TransposedProgram, theta: Array, levels: list[IntArray]) -> Array:
