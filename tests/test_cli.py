@@ -692,6 +692,7 @@ class TestSolverOptions:
         (["--outputs", "each", "--jobs", "0"], "0 processes"),
         (["--outputs", "9" * 5000], "beyond the last output"),
         (["--outputs", "0-" + "9" * 5000], "beyond the last output"),
+        (["--tolerance", "1e-320"], "float64 numbers"),
         (["--certificate", "a" * 300], "cannot be written"),
         (["--report", "missing/page.html"], "cannot be written"),
         (["--certificate", "/"], "cannot be written"),
@@ -705,3 +706,27 @@ def test_what_cannot_be_done_is_one_clear_line(tmp_path, options, reason):
     assert reason in result.stderr
     assert result.stderr.count("\n") == 1
     assert len(result.stderr) < 400
+
+
+@pytest.mark.parametrize("value", ["1e400", "nan", "-1", "abc"])
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        *(("bound", name) for name in ("--lower-seconds", "--time-limit", "--branch", "--gap", "--tolerance")),
+        *(("bound", name) for name in ("--at-most", "--seed")),
+        *(("robustness", name) for name in ("--at", "--scale", "--radii", "--seed")),
+    ],
+)
+def test_absurd_numbers_are_refused_before_the_file_is_read(command, option, value):
+    files = ["missing.onnx", "missing.npz"] if command == "robustness" else ["missing.onnx"]
+    result = CliRunner().invoke(cli.cli, [command, *files, f"{option}={value}"])
+    assert result.exit_code == 2
+    assert option in result.stderr or value in result.stderr
+    assert sum(line.startswith("Error") for line in result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("value", ["9" * 30, "-" + "9" * 30, "1e400"])
+def test_processes_are_a_few(value):
+    result = CliRunner().invoke(cli.cli, ["bound", "missing.onnx", "--jobs", value])
+    assert result.exit_code == 2
+    assert "--jobs" in result.stderr

@@ -302,7 +302,7 @@ def answer(
         leaves=0 if tree is None else tree.leaves,
         depth=0 if tree is None else tree.depth,
     )
-    return _honest(result, status, settings.tolerance)
+    return _honest(result, settings.tolerance)
 
 
 def _admitted(graph: Graph, search: Search | None, limit: float | None) -> tuple[Search | None, list[str]]:
@@ -362,12 +362,12 @@ def _at_point(graph: Graph, claim: Claim, point: Array) -> LowerBound | None:
     return None if witness is None else proven_at(selected, claim, witness)
 
 
-def _honest(result: Bound, status: Status, tolerance: float) -> Bound:
-    """The result, called optimal only where its proof reaches the tolerance too."""
+def _honest(result: Bound, tolerance: float) -> Bound:
+    """The result, called optimal only where its proof is known to reach the tolerance too."""
     loss = result.proof_loss
-    if status is Status.OPTIMAL and loss is not None and loss > tolerance:
-        return replace(result, status=Status.PROOF_LOSS)
-    return result
+    # without a value to compare with only zero, and a tree that a proven lower bound ends, are known to be optimal
+    lossy = result.upper > 0.0 and not result.leaves if loss is None else not loss <= tolerance
+    return replace(result, status=Status.PROOF_LOSS) if result.status is Status.OPTIMAL and lossy else result
 
 
 def _each(claim: Claim, proven: Proven, lowers: list[float]) -> tuple[OutputBound, ...]:

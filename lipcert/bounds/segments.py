@@ -88,11 +88,11 @@ def propose_segments(job: Job) -> Proposal:
     parts = plan(job.graph)
     waiting = sum(part.seconds for part in parts)
     work = sum(channels(part.graph) for part in parts if part.prover is not None)
-    total, statuses, iterations = 1.0, [], 0
+    total, promised, statuses, iterations = 1.0, 1.0, [], 0
     for number, part in enumerate(parts):
         job.tell(Progress("segments", number, total=len(parts)))
         own = norm_product(part.graph)
-        value = np.inf if own is None else own.value
+        value = claim = np.inf if own is None else own.value
         if part.prover is not None:
             share = channels(part.graph) / work
             work -= channels(part.graph)
@@ -100,14 +100,16 @@ def propose_segments(job: Job) -> Proposal:
             waiting -= part.seconds
             found = _proven(job, part, SOLVER_SECONDS if np.isinf(left) else left * share)
             if found is not None:
+                claim = value if found[1].claim is None else min(value, found[1].claim)
                 value = min(value, found[0])
                 statuses.append(found[1].status)
                 iterations += found[1].iterations or 0
-        total = times(total, value)
+        total, promised = times(total, value), promised * claim
     if not statuses:
         raise NotCertified("no segment has a proof that time and memory allow", advice="use --method product")
     worst = max(statuses, key=list(Status).index)
-    return Proposal((), "segments", job.solver, worst, None, iterations, value=min(total, product.value))
+    bound, promised = min(total, product.value), min(promised, product.value)
+    return Proposal((), "segments", job.solver, worst, None, iterations, claim=promised, value=bound)
 
 
 def plan(graph: Graph) -> list[_Part]:

@@ -9,6 +9,8 @@ from lipcert.bounds.table import METHODS
 from lipcert.errors import InvalidRequest
 
 AUTO = "auto"
+LEAST_TOLERANCE = 2.0**-52
+"""The smallest gap that a solver may be asked for: float64 numbers tell no smaller one."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,10 @@ class Settings:
             raise InvalidRequest(
                 f"the method {self.method!r} is not known", advice=f"use {AUTO} or {', '.join(METHODS)}"
             )
-        if not self.tolerance > 0:
-            raise InvalidRequest("the tolerance must be positive")
+        if not LEAST_TOLERANCE <= self.tolerance < float("inf"):
+            raise InvalidRequest(
+                f"the tolerance {self.tolerance:g} is not finite, or is below what float64 numbers can tell",
+                advice=f"give one from {LEAST_TOLERANCE:.1e}",
+            )
         if self.jobs == 0:
             raise InvalidRequest("there cannot be 0 processes", advice="give a number from 1, or -1 for all cores")

@@ -13,6 +13,7 @@ from lipcert import budget
 from lipcert.cli.group import NOT_PROVEN, REFUTED, cli
 from lipcert.cli.options import (
     FILE,
+    YEAR,
     json_option,
     limit,
     log_option,
@@ -22,6 +23,7 @@ from lipcert.cli.options import (
     quiet_option,
     read,
     region_options,
+    seconds,
     solver_options,
     used,
 )
@@ -45,8 +47,8 @@ if TYPE_CHECKING:
     "--branch",
     type=float,
     is_flag=False,
-    flag_value=float("inf"),
-    callback=positive,
+    flag_value=YEAR,
+    callback=seconds,
     metavar="[SECONDS]",
     help="Branch and bound, that long or until the gap is closed.",
 )
@@ -70,7 +72,7 @@ if TYPE_CHECKING:
 @click.option(
     "--lower-seconds",
     type=float,
-    callback=positive,
+    callback=seconds,
     metavar="SECONDS",
     help="Look for it that long.  [default: steps that depend on the network alone; what --time-limit leaves]",
 )

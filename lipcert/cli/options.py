@@ -19,11 +19,29 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+YEAR = 366 * 86400.0
+"""The longest time that an option takes, in seconds; no limit is to leave the option out."""
+MOST_PROCESSES = 1024
+
 
 def positive(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
-    """A number above zero."""
-    if value is not None and not value > 0:
-        raise click.BadParameter(f"{value} is not above zero")
+    """A finite number above zero."""
+    if value is not None and not 0.0 < value < float("inf"):
+        raise click.BadParameter(f"{value} is not above zero" if not value > 0.0 else f"{value} is not finite")
+    return value
+
+
+def seconds(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """A time above zero, and no longer than a year."""
+    if value is not None and not 0.0 < value <= YEAR:
+        raise click.BadParameter(f"{value} is not above zero" if not value > 0.0 else f"{value} s are more than a year")
+    return value
+
+
+def processes(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
+    """A number of processes, or how many of the cores to leave free as a negative one."""
+    if value is not None and not -MOST_PROCESSES <= value <= MOST_PROCESSES:
+        raise click.BadParameter(f"{value} is no number of processes from -{MOST_PROCESSES} to {MOST_PROCESSES}")
     return value
 
 
@@ -156,7 +174,10 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _values(text: str) -> tuple[float, ...]:
-    return tuple(map(float, text.split(",")))
+    values = tuple(map(float, text.split(",")))
+    if not all(abs(value) < float("inf") for value in values):
+        raise ValueError
+    return values
 
 
 def _pair(text: str) -> tuple[float, float]:
@@ -166,7 +187,7 @@ def _pair(text: str) -> tuple[float, float]:
     return low, high
 
 
-VALUES = _Parsed("a list of numbers", _values)
+VALUES = _Parsed("a list of finite numbers", _values)
 PAIR = _Parsed("two numbers, the smaller one first", _pair)
 NAMES = _Parsed("a list of names", _names)
 FACTOR = _Parsed("a positive number or quotient", _factor)
@@ -252,13 +273,13 @@ def region_options(command: F) -> F:
 def effort_options(command: F) -> F:
     """--solver, --tolerance, --time-limit and the like: how hard it is tried."""
     for option in (
-        click.option("--jobs", type=int, metavar="N",
+        click.option("--jobs", type=int, callback=processes, metavar="N",
                      help="Processes for independent programs, as of --outputs pairs; -1 for all cores."),
         click.option("--form", type=click.Choice(["comparators", "blocks"]), default="comparators", show_default=True,
                      help="Sorting of groups up to 8 as networks of MaxMin pairs, or as blocks."),
         click.option("--solver-option", "extra", multiple=True, callback=_assignments, metavar="NAME=VALUE",
                      help="An option for Clarabel, SCS or MOSEK by its own name; may be repeated."),
-        click.option("--time-limit", type=float, callback=positive, metavar="SECONDS",
+        click.option("--time-limit", type=float, callback=seconds, metavar="SECONDS",
                      help="Seconds for a bound, proof included; the best by then is the answer."),
         click.option("--tolerance", type=float, callback=positive, metavar="T", default=1e-8, show_default=True,
                      help="Relative duality gap to reach."),

@@ -65,7 +65,9 @@ from lipcert.files import require_writable, write
 @click.option("--domain", type=PAIR, metavar="LOW,HIGH", help="Inputs stay between these ends: 0,1 for images.")
 @click.option("--mean", type=VALUES, metavar="LIST", help="Mean of a normalisation that the file lacks, one a channel.")
 @click.option("--std", type=VALUES, metavar="LIST", help="Its standard deviations: radii are in the units before it.")
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of the attack.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Seed of the attack."
+)
 @click.option(
     "--stream",
     type=FILE,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lipcert.cli.group import cli
-from lipcert.cli.options import FILE, json_option, model_argument, read, used
+from lipcert.cli.options import FILE, json_option, model_argument, processes, read, used
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 @click.argument("certificate", type=FILE)
 @model_argument
 @click.option("--exact", is_flag=True, help="Check it in rational arithmetic; for networks of about 200 channels.")
-@click.option("--jobs", type=int, metavar="N", help="Processes for the leaves of a tree; -1 for all cores.")
+@click.option(
+    "--jobs", type=int, callback=processes, metavar="N", help="Processes for the leaves of a tree; -1 for all cores."
+)
 @json_option
 def verify(certificate: Path, model: Path, output: str | None, exact: bool, jobs: int | None, as_json: bool) -> None:
     """Check that CERTIFICATE proves its bound, or its classes, for MODEL; needs no solver."""

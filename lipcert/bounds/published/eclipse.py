@@ -73,8 +73,9 @@ def propose_eclipse(job: Job, fast: bool) -> Proposal:
     parts = [rho * lam * (slope / 2.0) ** 2 for lam, slope in zip(lams, chain.slopes, strict=True)]
     case = Multipliers(np.concatenate([np.zeros(0), *parts]), np.array([rho]))
     name, solver = ("eclipse-fast", "none") if fast else ("eclipse", job.solver)
-    own = f"own value {np.sqrt(rho):.9g}"
-    return Proposal((case,), name, solver, status, None, iterations or None, message=own)
+    value = float(np.sqrt(rho))
+    message = f"own value {value:.9g}"
+    return Proposal((case,), name, solver, status, None, iterations or None, message=message, claim=value)
 
 
 def _layer_options(options: SolverOptions, name: str, started: float, layers: int) -> SolverOptions:

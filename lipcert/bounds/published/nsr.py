@@ -176,7 +176,8 @@ def _solve_published(job: Job, backend: Backend) -> Proposal:
     case = Multipliers(np.asarray(lam.value) * scale**2, np.array([value**2]))
     status = status_of(cp, program.status, job.options, time.perf_counter() - started)
     steps = int(getattr(program.solver_stats, "num_iters", None) or 0) if program.solver_stats else 0
-    return Proposal((case,), "lipsdp-nsr-full", backend.name, status, None, steps, message=f"own value {value:.9g}")
+    message = f"own value {value:.9g}"
+    return Proposal((case,), "lipsdp-nsr-full", backend.name, status, None, steps, message=message, claim=value)
 
 
 def _published_groups(graph: Graph) -> tuple[IntArray, IntArray]:
