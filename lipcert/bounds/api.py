@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lipcert import budget
+from lipcert.bounds.branch import Tree
+from lipcert.bounds.forest import Cutting, Forest, forest
 from lipcert.bounds.run import Run
 from lipcert.bounds.settings import Settings
 from lipcert.bounds.types import Bound, OutputBound
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from lipcert.arrays import Array
-    from lipcert.bounds.branch import Tree
     from lipcert.bounds.guide import Guide
     from lipcert.bounds.lower_bound import LowerBound
     from lipcert.bounds.methods import Proposal
@@ -104,7 +105,7 @@ def bound(
         points.
     branch, gap
         Whether to branch and bound, for so many seconds or, for True, until upper / lower − 1 is at most `gap`. Ctrl-C
-        gives the best tree by then.
+        gives the best tree by then. Selected outputs have a tree each, and share the time.
     branch_on
         What is cut: 'neurons' (the sides of kinks: exact, for piecewise linear networks), 'inputs' (parts of a bounded
         region, for few inputs), 'channels' (signs of channels: a relaxation), or 'auto', the first of these that suits the
@@ -212,32 +213,6 @@ class Search:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class Cutting:
-    """How long branch and bound goes on: for so many seconds, or None, and until this gap is reached; and what it cuts."""
-
-    seconds: float | None = None
-    gap: float = 1e-3
-    on: str = "auto"
-
-    @classmethod
-    def parse(cls, branch: bool | float, gap: float, on: str = "auto") -> Cutting:
-        """What is meant by the arguments of `bound`.
-
-        Raises
-        ------
-        InvalidRequest
-            If one of them is negative, or nothing is called so.
-        """
-        from lipcert.bounds.branch.choose import require_known
-
-        require_known(on)
-        seconds = None if branch is True or branch == float("inf") else float(branch)
-        if not gap >= 0 or (seconds is not None and not seconds >= 0):
-            raise InvalidRequest("neither the time of branch and bound nor its gap is negative")
-        return cls(seconds, gap, on)
-
-
 def answer(
     graph: Graph,
     question: Question,
@@ -265,11 +240,11 @@ def answer(
     search = _timed(graph, search, settings.time_limit, time.perf_counter() - started)
     found, interrupted = _searched(graph, question, search, proposal, watch)
     status = Status.INTERRUPTED if interrupted else proposal.status
-    lowers = [item.value for item in found]
     with budget.apart():
-        proven, tree = _branched(proven, graph, settings, None if interrupted else cutting, max([0.0, *lowers]), watch)
-    # a witness from the tree is for the outputs together
-    witnesses = [*found, *([] if tree is None or tree.lower is None else [tree.lower])]
+        proven, tree, found = _branched(proven, graph, settings, None if interrupted else cutting, found, watch)
+    lowers = [item.value for item in found]
+    # a witness from one tree is for the outputs together
+    witnesses = [*found, *([tree.lower] if isinstance(tree, Tree) and tree.lower is not None else [])]
     lower = max((item.value for item in witnesses), default=None)
     result = Bound(
         upper=proven.value,
@@ -392,40 +367,57 @@ def _each(claim: Claim, proven: Proven, lowers: list[float]) -> tuple[OutputBoun
 
 
 def _branched(
-    proven: Proven, graph: Graph, settings: Settings, cutting: Cutting | None, lower: float, watch: Watch
-) -> tuple[Proven, Tree | None]:
-    """What branch and bound makes of a bound; the bound with a note where it does not apply."""
+    proven: Proven, graph: Graph, settings: Settings, cutting: Cutting | None, found: list[LowerBound], watch: Watch
+) -> tuple[Proven, Tree | Forest | None, list[LowerBound]]:
+    """What branch and bound makes of a bound and of lower ones; as they are, with a note, where it does not apply."""
+    lower = max((item.value for item in found), default=0.0)
+    if cutting is None:
+        return proven, None, found
+    certificate = proven.certificate
+    labels = () if certificate is None else certificate.outputs
+    several = len(labels) > 1
+    if not several and proven.value <= (1.0 + cutting.gap) * lower:
+        return proven, None, found
+    try:
+        if certificate is not None and several:
+            lowers = [item.value for item in found] if len(found) == len(labels) else [0.0] * len(labels)
+            tree: Tree | Forest = forest(graph, certificate, cutting, lowers, jobs=settings.jobs, tell=watch.part)
+        else:
+            tree = _tree(proven, graph, settings, cutting, lower, watch)
+    except (DoesNotApply, NotCertified) as error:
+        return replace(proven, notes=(*proven.notes, error.what)), None, found
+    if isinstance(tree, Forest) and not tree.trees:
+        return proven, None, found
+    proven = replace(proven, notes=(*proven.notes, *tree.notes))
+    better = tree.certificate is not certificate and tree.certificate.value <= proven.value
+    if better:
+        proven = replace(proven, certificate=tree.certificate, value=tree.certificate.value)
+    return proven, tree, tree.lowers(found) if isinstance(tree, Forest) else found
+
+
+def _tree(proven: Proven, graph: Graph, settings: Settings, cutting: Cutting, lower: float, watch: Watch) -> Tree:
+    """The tree of all outputs together, or of the only one."""
     from lipcert.bounds.branch import branch
     from lipcert.bounds.branch.choose import strategy
     from lipcert.certificates import Certificate
-
-    if cutting is None or proven.value <= (1.0 + cutting.gap) * lower:
-        return proven, None
 
     def tell(step: Progress) -> None:
         if step.proven is not None:
             watch.note(step.proven)
         watch(step)
 
-    try:
-        root = proven.certificate
-        if root is None:
-            claim, form = proven.job.claim, settings.form
-            root = Certificate.bare(graph, claim, form, proven.value)
-        tree = branch(
-            strategy(cutting.on, graph, root.claim, root.form),
-            root,
-            seconds=cutting.seconds,
-            lower=lower,
-            gap=cutting.gap,
-            jobs=settings.jobs,
-            progress=tell,
-        )
-    except (DoesNotApply, NotCertified) as error:
-        return replace(proven, notes=(*proven.notes, error.what)), None
-    proven = replace(proven, notes=(*proven.notes, *tree.notes))
-    value = tree.certificate.value
-    return (replace(proven, certificate=tree.certificate, value=value) if value < proven.value else proven), tree
+    root = proven.certificate
+    if root is None:
+        root = Certificate.bare(graph, proven.job.claim, settings.form, proven.value)
+    return branch(
+        strategy(cutting.on, graph, root.claim, root.form),
+        root,
+        seconds=cutting.seconds,
+        lower=lower,
+        gap=cutting.gap,
+        jobs=settings.jobs,
+        progress=tell,
+    )
 
 
 def read_model(model: Graph | str | Path) -> tuple[Graph, str, str]:

@@ -96,6 +96,10 @@ class Watch:
         if self._tell is not None:
             self._tell(replace(step, proven=self.value, point=None))
 
+    def part(self, whole: str) -> Callable[[Progress], None] | None:
+        """A receiver for a computation about a part, such as one output: what it says is proven is of that part."""
+        return within(self._tell, whole)
+
     def note(self, value: float) -> None:
         """Take note of a proven bound."""
         self.value = value if self.value is None else min(self.value, value)

@@ -69,6 +69,9 @@ class Certificate(Shown):
         What the scalings are about: the claim itself, or what goes into the last activation, whose own ℓ∞ constant is known.
     leaves
         The leaves of a tree of branch and bound, in place of the scalings; empty without branching.
+    parts
+        Certificates about some of the outputs each, in place of the scalings: of every output the best one counts. Empty
+        unless outputs have trees of their own.
     """
 
     claim: Claim
@@ -81,6 +84,7 @@ class Certificate(Shown):
     hints: Hints = NONE
     evidence: str = PROGRAMS
     leaves: tuple[Leaf, ...] = ()
+    parts: tuple[Certificate, ...] = ()
 
     @classmethod
     def bare(cls, graph: Graph, claim: Claim, form: str, value: float) -> Certificate:
@@ -132,6 +136,12 @@ class Certificate(Shown):
 
     def values(self, outputs: int) -> list[float]:
         """The bound of each of the outputs of the claim."""
+        if self.parts:
+            found: dict[str, float] = {}
+            for part in self.parts:
+                for label, value in zip(part.outputs, part.values(len(part.outputs)), strict=True):
+                    found[label] = min(value, found.get(label, value))
+            return [found[label] for label in self.outputs]
         if self.evidence in (JACOBIAN, HEAD, BREAKPOINTS):
             return [self.value] * outputs
         parts: list[tuple[Evidence, ...]] = [leaf.scalings for leaf in self.leaves if leaf.scalings]
@@ -141,7 +151,11 @@ class Certificate(Shown):
 
     def to_json(self) -> str:
         """The text of the certificate file."""
-        document = {
+        return json.dumps(self._document(), indent=1, ensure_ascii=False) + "\n"
+
+    def _document(self) -> dict[str, Any]:
+        parts = {"parts": [part._document() for part in self.parts]} if self.parts else {}
+        return {
             "format": FORMAT,
             "version": VERSION,
             "claim": {
@@ -159,8 +173,7 @@ class Certificate(Shown):
             "leaves": [_written(leaf) for leaf in self.leaves],
             "idealisations": list(self.idealisations),
             "tool": f"lipcert {self.tool}",
-        }
-        return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+        } | parts
 
     def save(self, path: str | Path) -> None:
         """Write the certificate file; an existing one is replaced atomically."""
@@ -181,10 +194,16 @@ class Certificate(Shown):
     def from_json(cls, text: str, where: str = "certificate") -> Certificate:
         """Parse the text of a certificate file strictly: no field may be missing, unknown or of another type."""
         read = _Reader(where)
-        document = read.json(text)
+        return cls._read(read.json(text), read)
+
+    @classmethod
+    def _read(cls, document: Any, read: _Reader, inside: bool = False) -> Certificate:
         # version 1 had no regions and leaves, and one more field, which could hold one value
         first = isinstance(document, dict) and repr(document.get("version")) == "1"
         later: dict[str, type] = {} if first else {"hints": dict, "evidence": str, "leaves": list}
+        # the one field that is there only where it is needed
+        if not first and not inside and isinstance(document, dict) and "parts" in document:
+            later["parts"] = list
         top = read.fields(document, _TOP | later, "the certificate")
         version = top["version"]
         if top["format"] != FORMAT:
@@ -218,6 +237,7 @@ class Certificate(Shown):
             NONE if first else read.hints(top["hints"]),
             PROGRAMS if first else read.evidence(top["evidence"]),
             tuple(read.leaf(item, f"leaf {k}") for k, item in enumerate(top.get("leaves", []))),
+            tuple(cls._read(item, read, inside=True) for item in top.get("parts", [])),
         )
 
 

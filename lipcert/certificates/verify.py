@@ -109,7 +109,7 @@ def verify(
         raise reject(reason)
     if exact and (c.claim.region is not None or c.evidence == BREAKPOINTS):
         raise InvalidRequest("the exact check is for global claims", where=where, advice="check it without --exact")
-    if exact and c.leaves:
+    if exact and (c.leaves or c.parts):
         raise InvalidRequest(
             "the exact check is for claims without leaves", where=where, advice="check it without --exact"
         )
@@ -117,6 +117,8 @@ def verify(
         # the labels are read anew, for this network
         outputs = Selection.parse(c.outputs, graph.output_size) if c.outputs else Selection()
         claim = replace(c.claim, outputs=outputs)
+        if c.parts:
+            return _by_parts(c, graph, jobs, reject)
         if c.leaves:
             return _by_leaves(c, graph, claim, jobs, reject)
         if c.evidence == BREAKPOINTS:
@@ -154,6 +156,33 @@ def _before_head(
         evidence=PROGRAMS,
     )
     return inside, found.graph
+
+
+def _by_parts(c: Certificate, graph: Graph, jobs: int | None, reject: Callable[[str], CertificateRejected]) -> Verdict:
+    """Raise where the parts are not about the outputs of the claim, or one of them is not proven."""
+    if c.scalings or c.leaves:
+        raise reject("it holds parts, and scalings or leaves for the whole")
+    if not c.outputs:
+        raise reject("it holds parts for outputs that count together")
+    for k, part in enumerate(c.parts):
+        alike = replace(part.claim, outputs=c.claim.outputs)
+        if part.parts or not part.outputs or _said(alike) != _said(c.claim):
+            raise reject(f"part {k} is about something else")
+        try:
+            verify(part, graph, jobs=jobs)
+        except CertificateRejected as error:
+            raise reject(f"part {k}: {error.what}") from None
+    if missing := [label for label in c.outputs if not any(label in part.outputs for part in c.parts)]:
+        raise reject(f"no part is about output {missing[0]}")
+    if (value := max(c.values(len(c.outputs)))) > c.value:
+        raise reject(f"its parts prove {value:.9g}, which is more than the claimed {c.value:.9g}")
+    return Verdict(c, True)
+
+
+def _said(claim: Claim) -> tuple[object, ...]:
+    """What a claim says, to be compared."""
+    where = None if claim.region is None else claim.region.to_json()
+    return claim.norm, claim.output_norm, claim.outputs.labels, where, claim.anchored
 
 
 def _by_leaves(
