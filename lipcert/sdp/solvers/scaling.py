@@ -49,8 +49,8 @@ _LONGEST = 1e4
 _CLOSED = 10.0
 # step sizes of the models that are asked for increments at the end
 _LOOKS = (1.0, 1e2)
-# the part of a time limit that is left for settling on the last point
-_SETTLING = 0.1
+# the parts of a time limit at which one begins to settle on the last point, and ends, before a look at the gap
+_SETTLING, _SETTLED = 0.9, 0.97
 
 
 @dataclass
@@ -238,6 +238,8 @@ def _measured(bundle: Bundle, run: _Progress, tolerance: float, status: Status) 
         bundle.recentre(run.best)
         for tau in _LOOKS:
             run.attain(bundle, bundle.step(tau)[2])
+            if bundle.evaluator.late:
+                break
     if status is Status.OPTIMAL and not run.is_closed(tolerance):
         return run.stalled(f"no step improves on the best point, and a gap of {run.gap:.1e} is left")
     return status
@@ -313,7 +315,7 @@ def solve(operator: Operator, tie: Tie, options: SolverOptions) -> Outcome:
     """
     started = time.perf_counter()
     limit = np.inf if options.time_limit is None else options.time_limit
-    deadline, end = started + (1.0 - _SETTLING) * limit, started + limit
+    deadline, end = started + _SETTLING * limit, started + _SETTLED * limit
     evaluator = Evaluator(operator, deadline)
     variable = tie_groups(operator.groups, tie)
     run = _Progress(options, started, variable)
