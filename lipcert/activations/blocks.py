@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lipcert.activations import balls, rational
+from lipcert.activations.mean_value import affordable, nearer
 from lipcert.activations.rational import RationalForm
 from lipcert.activations.record import ActivationRecord, Example, NormalForm, Parameters
 from lipcert.activations.sorting import Maximum, helmert, mean_slope, normal_form, rational_slope
@@ -154,7 +156,43 @@ class Softmax(ActivationRecord):
     ) -> NormalForm:
         centring, radius = _centring(block)
         B, B_radius = helmert(block)
-        return normal_form(0.25 * centring, 0.25 * radius, 0.25 * B, 0.25 * B_radius, block)
+        everywhere = normal_form(0.25 * centring, 0.25 * radius, 0.25 * B, 0.25 * B_radius, block)
+        J = None if on is None else self.derivatives(block, parameters, on)
+        return everywhere if J is None else self._near(everywhere, J, centring)
+
+    @staticmethod
+    def _near(form: NormalForm, J: Interval, centring: Array) -> NormalForm:
+        """J̄ and C J_m C kill 1 on both sides, C = I − 11ᵀ/k, and ‖C(J̄ − J_m)C‖ ≤ ‖J̄ − J_m‖; also 0 ≼ J̄ ≼ λ.
+
+        λ is the largest row sum of moduli, 2p_i(1 − p_i) = 2J_ii.
+        """
+        k = len(centring)
+        diagonal = np.einsum("bii->bi", J.high).max(axis=1)
+        top = np.minimum(2.0 * diagonal, 0.5)
+        K, rho = nearer(J, 0.5 * top[:, None, None] * centring, 0.5 * top)
+        K = centring @ K @ centring
+        # the centring twice, off by a unit in its last place, and two products of matrices with moduli below 2
+        room = np.full_like(K, 64.0 * k * UNIT) * np.abs(K).max(axis=(1, 2), keepdims=True) + _TINY
+        assert form.P_radius is not None
+        scale = 4.0 * up(rho)[:, None, None]
+        P = form.P * scale
+        return replace(form, K=K, P=P, K_radius=room, P_radius=up(form.P_radius * scale + 2.0 * UNIT * np.abs(P)))
+
+    def derivatives(self, block: int, parameters: Parameters, on: Interval) -> Interval | None:
+        """p_i(1 − p_i) on the diagonal and −p_i p_j beside it."""
+        if not affordable(on.size // block, block, block):
+            return None
+        p = self.image(block, parameters, on)
+        low, high = (end.reshape(-1, block) for end in (p.low, p.high))
+        J = Interval(-up(high[:, :, None] * high[:, None]), -down(low[:, :, None] * low[:, None]))
+        ends = [x * (1.0 - x) for x in (low, high)]
+        most = np.where((low <= 0.5) & (high >= 0.5), 0.25, np.maximum(*ends))
+        eye = np.eye(block, dtype=bool)
+        # two roundings, of numbers of at most 1
+        own = np.maximum(np.minimum(*ends) - 4.0 * UNIT, 0.0), np.minimum(most + 4.0 * UNIT, 0.25)
+        return Interval(
+            *(np.where(eye, d[:, :, None], e) for d, e in zip(own, (J.low, np.minimum(J.high, 0.0)), strict=True))
+        )
 
     def rational_form(self, block: int, parameters: Parameters) -> RationalForm | None:
         quarter = Fraction(1, 4)
@@ -213,6 +251,14 @@ class LogSoftmax(ActivationRecord):
     def rational_form(self, block: int, parameters: Parameters) -> RationalForm | None:
         return rational.preserving(rational.centring(block), *rational_slope(block, block, -1), block)
 
+    def derivatives(self, block: int, parameters: Parameters, on: Interval) -> Interval | None:
+        """δ_ij − p_j."""
+        if not affordable(on.size // block, block, block):
+            return None
+        p = _shares(on, block).reaching(0.0, 1.0)
+        eye = np.eye(block)
+        return Interval(*(rounded(eye - end.reshape(-1, 1, block)) for rounded, end in ((down, p.high), (up, p.low))))
+
     def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
         return _shares(on, block, logarithm=True).reaching(-np.inf, 0.0)
 
@@ -257,6 +303,11 @@ class LogSumExp(ActivationRecord):
         self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
     ) -> NormalForm:
         return Maximum().normal_form(block, parameters)
+
+    def derivatives(self, block: int, parameters: Parameters, on: Interval) -> Interval | None:
+        """The shares p_j."""
+        p = _shares(on, block).reaching(0.0, 1.0)
+        return Interval(*(end.reshape(-1, 1, block) for end in (p.low, p.high)))
 
     def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
         from flint import arb

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lipcert.activations import balls
+from lipcert.activations.mean_value import affordable, nearer, norm_up
 from lipcert.activations.record import ActivationRecord, NormalForm, Parameters, slope_centre, tried
 from lipcert.errors import Unbounded
 from lipcert.rounding import TINY, UNIT, Interval, down, gamma, up
@@ -51,7 +52,18 @@ def _parts(on: Interval, block: int, first: int) -> tuple[Interval, Interval]:
     return Interval(low[:, :first], high[:, :first]), Interval(low[:, first:], high[:, first:])
 
 
-class Product(ActivationRecord):
+class Bilinear(ActivationRecord):
+    """Sums of products of two numbers of the block, with coefficients 0 and 1.
+
+    With J(z)t = J(t)z, which is what value, jvp and vjp compute, J(m)m = 2w(m) and w(z) = w(m) + J(m)(z − m) + w(z − m).
+    """
+
+    @abstractmethod
+    def adjoint_range(self, block: int, parameters: Parameters, on: Interval, cotangent: Interval) -> Interval:
+        """The range of J(z)ᵀg for all z and g of two ranges, rounded outward."""
+
+
+class Product(Bilinear):
     """x·y of a block (x, y).
 
     Δ(xy) = ½(y + y′)Δx + ½(x + x′)Δy, and the means lie in the ranges of y and of x: K holds their midpoints, P their
@@ -93,6 +105,12 @@ class Product(ActivationRecord):
         product = times(x, y)
         return Interval(product.low.ravel(), product.high.ravel())
 
+    def adjoint_range(self, block: int, parameters: Parameters, on: Interval, cotangent: Interval) -> Interval:
+        x, y = _parts(on, block, 1)
+        g = _shaped(cotangent, (-1, 1))
+        parts = times(y, g), times(x, g)
+        return Interval(*(np.hstack(ends).ravel() for ends in zip(*((p.low, p.high) for p in parts), strict=True)))
+
     def lipschitz(
         self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
     ) -> float:
@@ -110,7 +128,7 @@ class Product(ActivationRecord):
         return f"{blocks} products"
 
 
-class MatrixProduct(ActivationRecord):
+class MatrixProduct(Bilinear):
     """A·B of a block (A, B), A of `rows` rows and `inner` columns, row by row; both in row-major order.
 
     Δ(AB) = ΔA·B̄ + Ā·ΔB for the means Ā, B̄. With midpoints and radii, row i of ΔA meets (B̄ − B_m), of norm at most ‖B_r‖,
@@ -196,7 +214,7 @@ class MatrixProduct(ActivationRecord):
             for j in range(columns):
                 K[:, i, j, rows * inner + j :: columns] = left[:, i]
         P = np.zeros((blocks, rows, columns, 2, rows, columns))
-        spread = [_norm_up(part) for part in (spread_right, spread_left)]
+        spread = [norm_up(part) for part in (spread_right, spread_left)]
         for k, size in enumerate(spread):
             np.einsum("bijij->bij", P[:, :, :, k])[:] = size[:, None, None]
         # V₁ by rows, one group each; V₂ by columns
@@ -217,11 +235,19 @@ class MatrixProduct(ActivationRecord):
             low, high = down(terms.low.sum(axis=2) - up(size)), up(terms.high.sum(axis=2) + up(size))
         return Interval(low.ravel(), high.ravel())
 
+    def adjoint_range(self, block: int, parameters: Parameters, on: Interval, cotangent: Interval) -> Interval:
+        A, B = self._ranges(block, parameters, on, needed=False)
+        g = _shaped(cotangent, (-1, A.low.shape[1], B.low.shape[2]))
+        parts = _matrix_times(g, _turned(B)), _matrix_times(_turned(A), g)
+        blocks = len(g.low)
+        low, high = (np.hstack([e.reshape(blocks, -1) for e in ends]) for ends in zip(*parts, strict=True))
+        return Interval(low.ravel(), high.ravel())
+
     def lipschitz(
         self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
     ) -> float:
         A, B = self._ranges(block, parameters, on)
-        largest = np.hypot(_norm_up(A.magnitude()), _norm_up(B.magnitude())).max(initial=0.0)
+        largest = np.hypot(norm_up(A.magnitude()), norm_up(B.magnitude())).max(initial=0.0)
         return float(largest * (1.0 + 8.0 * UNIT) + TINY)
 
     def needs_range(self, parameters: Parameters) -> bool:
@@ -270,10 +296,31 @@ class _Scaled(ActivationRecord):
         self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
     ) -> NormalForm:
         top = np.nextafter(1.0 / self.least(block, parameters, on), np.inf)
-        K, P = slope_centre(np.zeros_like(top), top)
+        middle, P = slope_centre(np.zeros_like(top), top)
         eye = np.eye(block)[None]
+        K = middle[:, None, None] * eye
+        J = None if on is None else self.derivatives(block, parameters, on)
+        if J is not None:
+            K, P = nearer(J, K, P)
         group = np.zeros(block, dtype=np.int64)
-        return NormalForm(K[:, None, None] * eye, P[:, None, None] * eye, eye, group, group)
+        return NormalForm(K, P[:, None, None] * eye, eye, group, group)
+
+    def derivatives(self, block: int, parameters: Parameters, on: Interval) -> Interval | None:
+        """J = (I − c zzᵀ)/s; in any case 0 ≼ J ≼ I/s₀, so that no entry beside the diagonal exceeds 1/(2 s₀)."""
+        blocks = on.size // block
+        if not affordable(blocks, block, block):
+            return None
+        least = np.broadcast_to(self._least(block, parameters, on), blocks)
+        with np.errstate(divide="ignore"):
+            top = np.broadcast_to(up(1.0 / least)[:, None, None], (blocks, block, block))
+        eye = np.eye(block, dtype=bool)
+        known = Interval(np.where(eye, 0.0, -0.5 * top), np.where(eye, top, 0.5 * top))
+        w = _shaped(self.image(block, parameters, on), (blocks, block))
+        return known.meet(self._entries(block, parameters, on, w, top))
+
+    @abstractmethod
+    def _entries(self, block: int, parameters: Parameters, on: Interval, w: Interval, top: Array) -> Interval:
+        """Ranges of the entries of J from those of w and an upper bound of 1/s."""
 
     def lipschitz(
         self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
@@ -316,27 +363,12 @@ class RootMeanSquare(_Scaled):
         return [x / s for x in z]
 
     def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
-        """z_i/√((z_i² + R)/count + eps) grows with z_i and shrinks with R, the squares of the others."""
         eps, count = (parameters[key].reshape(-1, 1) for key in ("eps", "count"))
-        z = Interval(on.low.reshape(-1, block), on.high.reshape(-1, block))
-        small = _small(z) ** 2
-        with np.errstate(over="ignore"):
-            rest_high = (z.magnitude() ** 2).sum(axis=1, keepdims=True) * (1.0 + gamma(block + 8)) * np.ones_like(small)
-        lost = gamma(block + 8)
-        rest_low = np.maximum((small.sum(axis=1, keepdims=True) - small) * (1.0 - lost) - lost * small, 0.0)
-        limit = np.sqrt(count) * (1.0 + 4.0 * UNIT)
+        return _directions(on, block, count, eps, np.zeros((1, 1)))
 
-        def share(value: Array, outward: float) -> Array:
-            # away from zero with the fewest others, towards it with the most
-            away = (value > 0.0) == (outward > 0.0)
-            large = np.abs(value) > _LARGE
-            rest = np.where(away, rest_low, rest_high)
-            near = np.where(large, 0.0, value)
-            ratio = near / np.sqrt((near**2 + rest) / count + eps)
-            ratio = np.where(large, np.where(away, np.sign(value) * limit, 0.0), ratio)
-            return np.asarray(ratio + outward * (16.0 * UNIT * np.abs(ratio) + TINY))
-
-        return Interval(share(z.low, -1.0).ravel(), share(z.high, 1.0).ravel())
+    def _entries(self, block: int, parameters: Parameters, on: Interval, w: Interval, top: Array) -> Interval:
+        eps, count = (parameters[key].reshape(-1, 1, 1) for key in ("eps", "count"))
+        return _quotient(w, top, on, block, count, eps)
 
     def spelled(self, pen: Pen, x: str, block: int, parameters: Parameters) -> str:
         eps, count = (pen.constant(parameters[key].reshape(-1, 1), key) for key in ("eps", "count"))
@@ -384,12 +416,16 @@ class UnitVector(_Scaled):
 
     def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
         floor = parameters["floor"].reshape(-1, 1)
-        z = Interval(on.low.reshape(-1, block), on.high.reshape(-1, block))
-        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            least = np.maximum(np.sqrt(_least_squares(on, block))[:, None] * (1.0 - 4.0 * UNIT), floor)
-            low, high = down(z.low / least), up(z.high / least)
-        low, high = np.where(z.low >= 0.0, 0.0, low), np.where(z.high <= 0.0, 0.0, high)
-        return Interval(low.ravel(), high.ravel()).reaching(-1.0, 1.0)
+        found = _directions(on, block, np.ones((1, 1)), np.zeros((1, 1)), floor)
+        return found.reaching(-1.0, 1.0)
+
+    def _entries(self, block: int, parameters: Parameters, on: Interval, w: Interval, top: Array) -> Interval:
+        # (I − wwᵀ)/‖z‖ beyond the floor
+        found = _quotient(w, top, on, block, np.ones((1, 1, 1)), np.zeros((1, 1, 1)))
+        floor = parameters["floor"].reshape(-1, 1, 1)
+        beyond = (_least_squares(on, block)[:, None, None] * (1.0 - 4.0 * UNIT)) > floor**2 * (1.0 + 4.0 * UNIT)
+        everything = np.full_like(found.low, np.inf)
+        return Interval(np.where(beyond, found.low, -everything), np.where(beyond, found.high, everything))
 
     def spelled(self, pen: Pen, x: str, block: int, parameters: Parameters) -> str:
         floor = pen.constant(parameters["floor"].reshape(-1, 1), "floor")
@@ -402,6 +438,46 @@ class UnitVector(_Scaled):
         length = np.maximum(np.sqrt((z**2).sum(axis=1, keepdims=True)), parameters["floor"].reshape(-1, 1, 1))
         # ONNX takes 0/0 as 0
         return np.where(length > 0.0, length, 1.0)
+
+
+def _directions(on: Interval, block: int, count: Array, eps: Array, floor: Array) -> Interval:
+    """z_i/max(√((z_i² + R)/count + eps), floor): it grows with z_i and shrinks with R, the squares of the others."""
+    z = Interval(on.low.reshape(-1, block), on.high.reshape(-1, block))
+    small = _small(z) ** 2
+    lost = gamma(block + 8)
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = z.magnitude() ** 2
+        total = squares.sum(axis=1, keepdims=True)
+        # where one number may be anything, so may the rest
+        rest_high = np.where(np.isfinite(total), np.maximum(total - squares, 0.0) + 2.0 * lost * total + TINY, np.inf)
+    rest_low = np.maximum((small.sum(axis=1, keepdims=True) - small) * (1.0 - lost) - lost * small, 0.0)
+    limit = np.sqrt(count) * (1.0 + 4.0 * UNIT)
+
+    def share(value: Array, outward: float) -> Array:
+        # away from zero with the fewest others, towards it with the most
+        away = (value > 0.0) == (outward > 0.0)
+        large = np.abs(value) > _LARGE
+        rest = np.where(away, rest_low, rest_high)
+        near = np.where(large, 0.0, value)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = near / np.maximum(np.sqrt((near**2 + rest) / count + eps), floor)
+        ratio = np.where(near == 0.0, 0.0, ratio)
+        ratio = np.where(large, np.where(away, np.sign(value) * limit, 0.0), ratio)
+        return np.asarray(ratio + outward * (16.0 * UNIT * np.abs(ratio) + TINY))
+
+    return Interval(share(z.low, -1.0).ravel(), share(z.high, 1.0).ravel())
+
+
+def _quotient(w: Interval, top: Array, on: Interval, block: int, count: Array, eps: Array) -> Interval:
+    """(I − wwᵀ/count)/s for s² = ‖z‖²/count + eps of at least 1/top²."""
+    size = on.magnitude().reshape(-1, block, 1)
+    with np.errstate(over="ignore", divide="ignore"):
+        longest = np.sqrt((size**2).sum(axis=1, keepdims=True) / count + eps) * (1.0 + 4.0 * gamma(block + 8)) + TINY
+        inverse = Interval(np.broadcast_to(down(1.0 / longest), top.shape), top)
+    outer = times(Interval(w.low[:, :, None], w.high[:, :, None]), Interval(w.low[:, None], w.high[:, None]))
+    eye = np.eye(block)
+    rest = Interval(down(eye - up(outer.high / count)), up(eye - down(outer.low / count)))
+    return times(rest, inverse)
 
 
 def _square(x: Any) -> Any:
@@ -444,18 +520,28 @@ def _shaped(x: Interval, shape: tuple[int, ...]) -> Interval:
     return Interval(x.low.reshape(shape), x.high.reshape(shape))
 
 
+def _turned(x: Interval) -> Interval:
+    """The transposed matrices."""
+    return Interval(x.low.swapaxes(1, 2), x.high.swapaxes(1, 2))
+
+
+def _matrix_times(A: Interval, B: Interval) -> tuple[Array, Array]:
+    """The ends of A·B for matrices (blocks, …), by midpoints and radii, rounded outward."""
+    a, b, spread = A.middle(), B.middle(), B.radius()
+    size = B.magnitude()
+    k = gamma(a.shape[2] + 4)
+    with np.errstate(invalid="ignore", over="ignore"):
+        room = (np.abs(a) @ (spread + k * size) + A.radius() @ size) * (1.0 + 4.0 * k) + TINY
+    with np.errstate(invalid="ignore", over="ignore"):
+        exact = a @ b
+        low, high = down(exact - room), up(exact + room)
+    known = np.isfinite(low) & np.isfinite(high)
+    return np.where(known, low, -np.inf), np.where(known, high, np.inf)
+
+
 def _flat(M: Array) -> Array:
     """(blocks, columns of z, rows, columns) as (blocks, rows·columns, columns of z)."""
     return np.moveaxis(M.reshape(*M.shape[:2], -1), 1, 2)
-
-
-def _norm_up(M: Array) -> Array:
-    """An upper bound of the spectral norm of each nonnegative matrix (blocks, rows, columns): √(‖M‖₁‖M‖_∞) or ‖M‖_F."""
-    count = M.shape[1] + M.shape[2]
-    sums = np.sqrt(M.sum(axis=1).max(axis=1, initial=0.0) * M.sum(axis=2).max(axis=1, initial=0.0))
-    return np.asarray(
-        np.minimum(sums, np.sqrt((M**2).sum(axis=(1, 2)))) * (1.0 + 4.0 * gamma(count + M[0].size + 8)) + TINY
-    )
 
 
 RECORDS = (Product(), MatrixProduct(), RootMeanSquare(), UnitVector())

@@ -172,6 +172,10 @@ class ActivationRecord(ABC):
     def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
         """A range that holds all outputs for inputs in the range `on`."""
 
+    def derivatives(self, block: int, parameters: Parameters, on: Interval) -> Interval | None:
+        """Ranges of all ∂φ_i/∂z_j over the range `on`, (blocks, outputs, block); None where none are known."""
+        return None
+
     def needs_range(self, parameters: Parameters) -> bool:
         """Whether there is a normal form on bounded ranges only; `normal_form` raises `Unbounded` without one."""
         return False

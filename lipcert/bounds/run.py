@@ -57,6 +57,8 @@ MATRIX_FREE = next(name for name, entry in SOLVERS.items() if entry.takes is Tak
 """The solver that goes on from a point on which another one stalls."""
 JACOBIAN_SECONDS = 1.0
 """Guessed time up to which the entries of the Jacobian are bounded too."""
+JACOBIAN_FIRST, JACOBIAN_SHARE = 60.0, 0.5
+"""The same, and as a part of what is left, where matrices are too large for the interior-point method."""
 DEFAULT_SECONDS = 15.0
 """What the interior-point method may take for `auto` to choose it without a limit; the matrix-free one is close sooner."""
 LEAST_SHARE = 0.4
@@ -101,6 +103,7 @@ class Run:
         self._prepared: dict[str, Prepared] = {}
         self._provers: dict[str, Prover] = {}
         self._started = time.perf_counter()
+        self._entered = False
 
     def prepared(self, form: str) -> Prepared:
         """The network of the claim in a form; without groups to expand two forms are the same network."""
@@ -188,6 +191,7 @@ class Run:
             try:
                 if settled and not self._promises(METHODS[name]):
                     continue
+                self._by_jacobian_first()
                 if not budget.left() and METHODS[name].form != BLOCKS:
                     raise OutOfTime("the time limit was reached", advice="give a longer --time-limit")
                 found = self.attempt(name, solver)
@@ -327,9 +331,23 @@ class Run:
     @property
     def _has_entries(self) -> bool:
         """Whether there are entries of the Jacobian to bound, quickly."""
+        return self._entered or self._entries_within(JACOBIAN_SECONDS)
+
+    def _entries_within(self, most: float) -> bool:
+        """Whether the entries of the Jacobian on a region are expected within so many seconds."""
         if self.claim.region is None:
             return False
-        return jacobian_seconds(self.claim.select(self.graph)) <= min(JACOBIAN_SECONDS, budget.left())
+        return jacobian_seconds(self.claim.select(self.graph)) <= min(most, budget.left())
+
+    def _by_jacobian_first(self) -> None:
+        """The entries of the Jacobian before a search that is long anyway, and whose proof may be too long."""
+        joint = self.claim.outputs.joint or len(self.claim.outputs.labels) == 1
+        if self.settings.method != AUTO or self.claim.region is None or not joint:
+            return
+        large = dense_size(self.prepared(self.settings.form).graph) > DENSE_LIMIT
+        if large and not self._entered and self._entries_within(min(JACOBIAN_FIRST, JACOBIAN_SHARE * budget.left())):
+            self._entered = True
+            self._by_jacobian()
 
     def _by_jacobian(self) -> None:
         """The other source of bounds on a region, where it is quick: program by program the smaller one is kept."""

@@ -27,8 +27,11 @@ from lipcert.regions import Ball, Box
 from lipcert.rounding import TINY, Interval, gamma, up
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lipcert.arrays import Array, IntArray
     from lipcert.graph.nodes import Graph
+    from lipcert.ranges.planes import Planes
     from lipcert.regions import Region
 
 _SEARCH = 24
@@ -180,7 +183,7 @@ class Cell:
     region: Region
     cuts: tuple[NeuronCut, ...]
     ranges: Ranges
-    lines: dict[int, Lines]
+    lines: Mapping[int, Lines | Planes]
     inside: Polyhedron
     empty: bool = False
 
@@ -245,10 +248,10 @@ def part(graph: Graph, cell: Cell, cut: NeuronCut) -> Cell:
 
 def _narrowed(
     graph: Graph, before: Ranges, inside: Polyhedron, cuts: Sequence[NeuronCut]
-) -> tuple[Ranges, dict[int, Lines], bool]:
+) -> tuple[Ranges, dict[int, Lines | Planes], bool]:
     """The ranges on a part of a cell, whether a cut contradicts them, and the lines."""
     found = Ranges({graph.inputs[0]: before[graph.inputs[0]]})
-    lines: dict[int, Lines] = {}
+    lines: dict[int, Lines | Planes] = {}
     empty = False
     for position, node in graph.walk():
         if isinstance(node, Activation):

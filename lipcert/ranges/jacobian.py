@@ -8,7 +8,7 @@ with s = φ′(z). Where φ′ is smooth, with middles and radii,
 and s has lines in z, so that what is left at the end is linear in G of the output, which is constant, and in z, which
 goes back to the input as any other signal (Shi et al., NeurIPS 2022, arXiv 2210.07394). Else s is any slope of its interval,
 and u lies between two lines in G (RecurJac, Zhang et al. 2019, arXiv 1810.11783): all elements of Clarke's Jacobian are
-covered.
+covered. Products of signals are bilinear in both (`lipcert.ranges.planes`).
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lipcert.activations.products import Bilinear
 from lipcert.activations.record import Pointwise
 from lipcert.errors import DoesNotApply
+from lipcert.graph.linear_maps import Index
 from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, Input
 from lipcert.norms import Norm
 from lipcert.ranges.hints import NONE, Hints
 from lipcert.ranges.linear import Backward
 from lipcert.ranges.localise import Swept
+from lipcert.ranges.planes import Pullback
 from lipcert.regions import free
 from lipcert.rounding import TINY, UNIT, Interval, down, gamma, up
 
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
     from lipcert.arrays import Array, BoolArray, IntArray
     from lipcert.ranges.linear import Lines
+    from lipcert.ranges.planes import Planes
     from lipcert.regions import Region
 
 _TOGETHER = 2**22
@@ -120,9 +124,10 @@ def _require_explicit(graph: Graph) -> None:
 def seconds(graph: Graph) -> float:
     """About how long it takes."""
     activations = [node.size for _, node in graph.walk() if isinstance(node, Activation)]
-    entries = sum(a.shape[0] * a.shape[1] for _, node in graph.walk() if isinstance(node, Affine) for a in node.maps)
+    maps = [a for _, node in graph.walk() if isinstance(node, Affine) for a in node.maps]
+    entries = sum(a.shape[0] if isinstance(a, Index) else a.shape[0] * a.shape[1] for a in maps)
     rows = 2 * (sum(activations) + graph.input_size)
-    return graph.output_size * (float(rows) * entries * 4.0 / _SPEED + 0.003 * len(activations) ** 2)
+    return graph.output_size * (float(rows) * entries * 4.0 / _SPEED + 0.0005 * len(activations) ** 2)
 
 
 def norm_bound(entries: Interval, norm: Norm, output_norm: Norm) -> float:
@@ -177,19 +182,30 @@ def _spectral(size: Array, signed: Array | None = None) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class _Factor:
-    """The slopes of an activation, and their lines where there are any; of a block, the norm of its Jacobian."""
+    """The slopes of an activation, and their lines where there are any.
 
-    slopes: Interval | None
-    lines: tuple[Array, Array, Array, Array] | None
-    norm: float
+    Of products the ranges of their factors; of smooth blocks those of their derivatives; of another block the norm of its
+    Jacobian.
+    """
+
+    slopes: Interval | None = None
+    lines: tuple[Array, Array, Array, Array] | None = None
+    product: tuple[Bilinear, Interval] | None = None
+    derivatives: Interval | None = None
+    norm: float = 0.0
 
     @classmethod
     def of(cls, node: Activation, on: Interval) -> _Factor:
+        if isinstance(node.record, Bilinear) and on.bounded.all():
+            return cls(product=(node.record, on))
+        derivatives = node.record.derivatives(node.block, node.parameters, on)
+        if derivatives is not None and derivatives.bounded.all():
+            return cls(derivatives=derivatives)
         if not isinstance(node.record, Pointwise):
-            return cls(None, None, node.record.lipschitz(node.block, node.parameters, on))
+            return cls(norm=node.record.lipschitz(node.block, node.parameters, on))
         slopes = node.record.slopes_on(node.parameters, on)
         slopes = Interval(*(np.broadcast_to(end, node.size) for end in (slopes.low, slopes.high)))
-        return cls(slopes, node.record.slope_lines(node.parameters, on), 0.0)
+        return cls(slopes, node.record.slope_lines(node.parameters, on))
 
 
 class _Row:
@@ -200,7 +216,7 @@ class _Row:
         graph: Graph,
         region: Region,
         found: Mapping[int, Interval],
-        lines: Mapping[int, Lines],
+        lines: Mapping[int, Lines | Planes],
         factors: Mapping[int, _Factor],
         output: int,
     ) -> None:
@@ -276,6 +292,11 @@ class _Row:
     def _product(self, position: int, node: Activation, g: Interval) -> Interval:
         """s ∘ G, or Jᵀ G of blocks."""
         factor = self.factors[position]
+        if factor.product is not None:
+            record, on = factor.product
+            return record.adjoint_range(node.block, node.parameters, on, g)
+        if factor.derivatives is not None:
+            return _applied(factor.derivatives, g)
         if factor.slopes is None:
             size = g.magnitude().reshape(node.blocks, -1)
             reach = up(
@@ -348,7 +369,11 @@ class _Functional:
     def _activation(self, child: int, node: Activation, columns: Array) -> None:
         row = self.row
         factor, g = row.factors[child], row.adjoint[child]
-        if factor.slopes is None:
+        if factor.product is not None and g.bounded.all():
+            self._through_products(child, node, factor.product[1], columns)
+        elif factor.derivatives is not None and g.bounded.all():
+            self._through_derivatives(child, factor.derivatives, columns)
+        elif factor.slopes is None:
             u = row._product(child, node, g)
             self._anywhere(columns, u)
         elif factor.lines is None or not (factor.slopes.high > factor.slopes.low).any():
@@ -408,6 +433,29 @@ class _Functional:
         self._lose(size @ (2.0 * UNIT * np.maximum(np.abs(above), np.abs(below)) * most + TINY))
         self._give(self.signals, node.parent, positive * above[:, None] + negative * below[:, None], most)
 
+    def _through_products(self, child: int, node: Activation, on: Interval, columns: Array) -> None:
+        g = self.row.adjoint[child]
+        pulled = Pullback.of(node, on, g)
+        size = np.abs(columns).T
+        # the sum over c is off by its own rounding
+        room = gamma(columns.shape[0] + 4) * np.abs(pulled.constant)
+        self._add(-(columns.T @ pulled.constant), size @ ((pulled.lost + room) * _room(room)))
+        self._give(self.adjoints, child, pulled.adjoint(columns), g.magnitude())
+        self._give(self.signals, node.parent, pulled.signal(columns), on.magnitude())
+
+    def _through_derivatives(self, child: int, J: Interval, columns: Array) -> None:
+        """c·JᵀG = (J_m c)·G + c·δ, |δ| ≤ J_rᵀ|G|."""
+        blocks, outputs, block = J.low.shape
+        most = self.row.adjoint[child].magnitude()
+        middle, radius = J.middle(), J.radius()
+        room = gamma(block + 4) * np.abs(middle)
+        lost = ((radius + room).swapaxes(1, 2) @ most.reshape(blocks, outputs, 1)).ravel() * (
+            1.0 + 4.0 * gamma(outputs + 8)
+        )
+        size = np.abs(columns).T
+        self._lose(size @ (lost * _room(lost)) + TINY)
+        self._give(self.adjoints, child, (middle @ columns.reshape(blocks, block, -1)).reshape(most.size, -1), most)
+
     def _give(self, held: dict[int, Array], position: int, columns: Array, most: Array) -> None:
         other = held.get(position)
         if other is not None:
@@ -421,6 +469,19 @@ class _Functional:
 
     def _lose(self, error: Array) -> None:
         self.lost = (self.lost + error) * (1.0 + 4.0 * UNIT)
+
+
+def _applied(J: Interval, g: Interval) -> Interval:
+    """The range of JᵀG, block by block."""
+    blocks, outputs, _ = J.low.shape
+    at, spread, most = (part.reshape(blocks, outputs, 1) for part in (g.middle(), g.radius(), g.magnitude()))
+    middle = J.middle().swapaxes(1, 2)
+    k = gamma(outputs + 4)
+    room = (np.abs(middle) @ (spread + k * most) + J.radius().swapaxes(1, 2) @ most) * (1.0 + 4.0 * k) + TINY
+    exact = middle @ at
+    low, high = down(exact - room).ravel(), up(exact + room).ravel()
+    known = np.isfinite(low) & np.isfinite(high)
+    return Interval(np.where(known, low, -np.inf), np.where(known, high, np.inf))
 
 
 def _room(x: Array) -> float:

@@ -97,7 +97,7 @@ def refine(
     target: int,
     rows: IntArray,
     found: Mapping[int, Interval],
-    lines: Mapping[int, Lines],
+    lines: Mapping[int, Lines | Planes],
 ) -> Interval:
     """The range of a node, narrowed for some of its numbers.
 
@@ -112,7 +112,7 @@ def refine(
     rows
         Which of its numbers.
     found, lines
-        The ranges of the nodes before, and the lines of the activations on scalars among them.
+        The ranges of the nodes before, and the lines and planes of the activations among them.
     """
     interval = found[target]
     low, high = interval.low.copy(), interval.high.copy()
@@ -133,13 +133,12 @@ class Backward:
     """Upper bounds of linear functionals of nodes, given as columns."""
 
     def __init__(
-        self, graph: Graph, region: Supported, found: Mapping[int, Interval], lines: Mapping[int, Lines]
+        self, graph: Graph, region: Supported, found: Mapping[int, Interval], lines: Mapping[int, Lines | Planes]
     ) -> None:
         self.graph, self.region, self.found, self.lines = graph, region, found, lines
         self.coefficients: dict[int, Array] = {}
         self.constant = np.zeros(0)
         self.lost = np.zeros(0)
-        self._known: dict[int, Planes | None] = {}
 
     def upper(self, seeds: Mapping[int, Array]) -> Array:
         """At least the supremum of each functional Σ_k c_k·z_k."""
@@ -157,11 +156,9 @@ class Backward:
                         total = self.region.support(np.ascontiguousarray(columns.T))
                     case Affine() as node:
                         self._affine(node, columns)
-                    case Activation() as node if position in self.lines:
+                    case Activation() as node:
                         self._activation(position, node, columns)
-                    case Activation() as node if (planes := self._planes(position, node)) is not None:
-                        self._product(node, planes, columns)
-                    case Activation() | FixedPoint():
+                    case FixedPoint():
                         self._image(position, columns)
             return up(up(total + self.constant) + up(self.lost * (1.0 + 64.0 * UNIT)))
 
@@ -180,8 +177,16 @@ class Backward:
             self._give(parent, a.adjoint(columns))
 
     def _activation(self, position: int, node: Activation, columns: Array) -> None:
+        match self.lines.get(position):
+            case None:
+                self._image(position, columns)
+            case Planes() as planes:
+                self._blocks(node, planes, columns)
+            case Lines() as lines:
+                self._scalars(node, lines, columns)
+
+    def _scalars(self, node: Activation, lines: Lines, columns: Array) -> None:
         """c·φ(z) ≤ (c⁺ above + c⁻ below)·z + c⁺ over + c⁻ under."""
-        lines = self.lines[position]
         size = np.abs(columns).T
         above, below = np.maximum(columns, 0.0), np.minimum(columns, 0.0)
         self._weighted(above, lines.over)
@@ -194,13 +199,7 @@ class Backward:
         above += below
         self._give(node.parent, above)
 
-    def _planes(self, position: int, node: Activation) -> Planes | None:
-        """The planes of products; None for other activations."""
-        if position not in self._known:
-            self._known[position] = Planes.of(node, self.found[node.parent], self.found[position])
-        return self._known[position]
-
-    def _product(self, node: Activation, planes: Planes, columns: Array) -> None:
+    def _blocks(self, node: Activation, planes: Planes, columns: Array) -> None:
         """c·w ≤ (J(m)ᵀc)·z + c⁺ over + c⁻ under."""
         self._weighted(np.maximum(columns, 0.0), planes.over)
         self._weighted(np.minimum(columns, 0.0), planes.under)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lipcert.arrays import Array, BoolArray, IntArray
     from lipcert.graph.claim import Claim
     from lipcert.ranges.linear import Lines
+    from lipcert.ranges.planes import Planes
     from lipcert.regions import Region
 
 # slopes that differ by less than this part are one slope with a radius
@@ -77,13 +78,13 @@ class Swept:
     found
         The ranges of its nodes.
     lines
-        The lines of its activations on scalars.
+        The lines and planes of its activations.
     """
 
     graph: Graph
     region: Region
     found: Ranges
-    lines: dict[int, Lines]
+    lines: dict[int, Lines | Planes]
 
     @classmethod
     def of(cls, graph: Graph, region: Region, hints: Hints = NONE) -> Swept:

@@ -15,6 +15,7 @@ from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, Input, No
 from lipcert.ranges.ellipsoid import Ellipsoid, euclidean_radius
 from lipcert.ranges.hints import NONE, Hint, Hints
 from lipcert.ranges.linear import Lines, refine
+from lipcert.ranges.planes import Planes
 from lipcert.rounding import FLOOR, TINY, Interval, down, gamma, up
 
 if TYPE_CHECKING:
@@ -84,13 +85,13 @@ def ranges(graph: Graph, region: Region, hints: Hints = NONE, *, output: bool = 
     return found
 
 
-def sweep(graph: Graph, region: Region, hints: Hints = NONE) -> tuple[Ranges, dict[int, Lines]]:
-    """The same, with the lines of the activations on scalars."""
+def sweep(graph: Graph, region: Region, hints: Hints = NONE) -> tuple[Ranges, dict[int, Lines | Planes]]:
+    """The same, with the lines of the activations on scalars, and the planes of the others that have some."""
     if len(graph.inputs) != 1:
         raise InvalidRequest("a region is for a network of one input")
     region = region.fitted(graph.input_size)
     found = Ranges({graph.inputs[0]: region.interval()})
-    lines: dict[int, Lines] = {}
+    lines: dict[int, Lines | Planes] = {}
     sources = _Sources(graph, region, hints)
     for position, node in graph.walk():
         hint = hints.of.get(position, Hint())
@@ -103,6 +104,10 @@ def sweep(graph: Graph, region: Region, hints: Hints = NONE) -> tuple[Ranges, di
             if isinstance(node.record, Pointwise):
                 lines[position] = Lines.of(node, found[parent], hint.lines(node.size))
         step(found, position, node, hints)
+        if isinstance(node, Activation) and position not in lines:
+            planes = Planes.of(node, found[node.parent], found[position])
+            if planes is not None:
+                lines[position] = planes
     return found, lines
 
 
@@ -118,7 +123,9 @@ class _Sources:
         assert self.region.centre is not None
         return through(self.graph, [Interval.point(self.region.centre)])
 
-    def range(self, target: int, rows: IntArray, found: Mapping[int, Interval], lines: Mapping[int, Lines]) -> Interval:
+    def range(
+        self, target: int, rows: IntArray, found: Mapping[int, Interval], lines: Mapping[int, Lines | Planes]
+    ) -> Interval:
         """The range of a node, narrowed for some of its numbers."""
         best = refine(self.graph, self.region, target, rows, found, lines)
         multipliers = self.hints.ellipsoids.get(target)

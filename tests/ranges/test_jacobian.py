@@ -36,6 +36,43 @@ def test_entries_hold_sampled_jacobians(kind: str) -> None:
         assert (found.sums >= np.abs(sampled).sum(axis=2).max(axis=0) * (1.0 - 1e-9)).all()
 
 
+@pytest.mark.parametrize(
+    ("kind", "size", "parameters"),
+    [
+        ("product", 2, {}),
+        ("matrix_product", 12, {"rows": [2], "inner": [3]}),
+        ("softmax", 4, {}),
+        ("log_softmax", 3, {}),
+        ("log_sum_exp", 3, {}),
+        ("rms_norm", 4, {"eps": [1e-3], "count": [4.0]}),
+        ("unit_vector", 3, {"floor": [0.5]}),
+    ],
+)
+def test_entries_of_blocks(kind: str, size: int, parameters: dict[str, list[float]]) -> None:
+    losses = []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        layers = [nn.linear(rng.normal(size=(2 * size, 3)), rng.normal(size=2 * size)), nn.activation("tanh")]
+        layers += [nn.linear(rng.normal(size=(2 * size, 2 * size)) / size, rng.normal(size=2 * size))]
+        layers.append(nn.activation(kind, size, **parameters))
+        middle = nn.sequential(*layers).output_size
+        layers += [nn.linear(0.1 * rng.normal(size=(4, middle))), nn.tanh(), nn.linear(rng.normal(size=(2, 4)))]
+        graph = nn.sequential(*layers)
+        centre = rng.normal(size=3)
+        for radius in (1e-4, 0.1, 1.0):
+            region = Box(centre - radius, centre + radius)
+            found = jacobian(prepare(graph), region).entries
+            tape = record(graph, [region.sample(60, rng, 3)])
+            sampled = np.stack([tape.jacobian(k) for k in range(60)])
+            room = 1e-9 * (1.0 + np.abs(sampled))
+            assert (found.low <= sampled + room).all()
+            assert (sampled - room <= found.high).all()
+            if radius == 1e-4:
+                losses.append((found.high - found.low).max() / np.abs(sampled).max())
+    # near a point the entries are known
+    assert min(losses) < 0.02
+
+
 def test_a_point_has_its_jacobian() -> None:
     rng = np.random.default_rng(0)
     graph = nn.sequential(
