@@ -887,6 +887,8 @@ EXEMPT: dict[str, dict[str, str]] = {
     "activations/blocks.py": {
         "def image": LATER,
         "def _shares": LATER,
+        "def _near": LATER,
+        "def derivatives": LATER,
         "centring, radius = _centring(block)": "passed on; its loss on the way is in the table",
         "B, B_radius = helmert(block)": "passed on; its loss on the way is in the table",
     },
