@@ -97,8 +97,12 @@ class Watch:
             self._tell(replace(step, proven=self.value, point=None))
 
     def part(self, whole: str) -> Callable[[Progress], None] | None:
-        """A receiver for a computation about a part, such as one output: what it says is proven is of that part."""
-        return within(self._tell, whole)
+        """A receiver for a computation about a part, such as one output: what it says is proven is of that part.
+
+        Its bound is left out, as curves over time are about the whole.
+        """
+        tell = self._tell
+        return None if tell is None else within(lambda step: tell(replace(step, bound=None)), whole)
 
     def note(self, value: float) -> None:
         """Take note of a proven bound."""

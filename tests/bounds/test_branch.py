@@ -23,7 +23,8 @@ from lipcert.graph import build as nn
 from lipcert.graph.claim import Claim
 from lipcert.graph.nodes import Graph
 from lipcert.norms import Norm
-from lipcert.sdp.outcome import Status
+from lipcert.sdp.outcome import Outcome, SolverOptions, Status
+from lipcert.sdp.problem import Problem
 
 
 def network(seed: int, layer: object | None = None, widths: tuple[int, ...] = (3, 4, 3, 2)) -> Graph:
@@ -73,6 +74,34 @@ def test_the_closed_tree_is_the_maximum_over_all_signs(seed: int, layer: object)
     exact = relaxed_maximum(prepared, Norm.L2, Norm.L2)
     assert tree.status is Status.OPTIMAL
     assert exact <= tree.certificate.value <= min(root.value, exact * (1 + 1e-5))
+    assert verify(tree.certificate, graph).value == tree.certificate.value
+
+
+def test_programs_below_the_incumbent_are_not_solved_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = network(4, widths=(3, 4, 4, 2))
+    prepared, root = rooted(graph, Claim(output_norm=Norm.LINF))
+    strategy = Channels.of(prepared, root.claim)
+    node = strategy.root(root)
+    low, high = sorted(scaling.value() for scaling in node.leaf.scalings)
+    below = 0.5 * (low + high)
+    spared = next(k for k, scaling in enumerate(node.leaf.scalings) if scaling.value() == low)
+    targets = []
+    solve = channels.solve
+
+    def recorded(problem: Problem, options: SolverOptions) -> Outcome:
+        outcome = solve(problem, options)
+        targets.append(options.target)
+        return outcome
+
+    monkeypatch.setattr(channels, "solve", recorded)
+    for child in strategy.children(node, below) or ():
+        assert child.leaf.scalings[spared] is node.leaf.scalings[spared]
+        assert child.leaf.at[spared] == 0
+        assert child.leaf.at[1 - spared] in (0, 1)
+    assert 2 <= len(targets) <= 4
+    assert min(targets) > 0.0
+    tree = branch(prepared, root, lower=below)
+    assert tree.certificate.value <= root.value
     assert verify(tree.certificate, graph).value == tree.certificate.value
 
 

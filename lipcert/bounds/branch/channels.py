@@ -90,12 +90,12 @@ class Channels:
     def children(self, node: Node, below: float) -> Sequence[Node] | None:
         """The two sides of the node's cut."""
         cuts = tuple((int(cut[0]), int(cut[-1])) for cut in node.leaf.cuts)
-        return [self.child(node, (*cuts, (node.split, sign))) for sign in (1, -1)]
+        return [self.child(node, (*cuts, (node.split, sign)), below) for sign in (1, -1)]
 
-    def child(self, parent: Node, cuts: tuple[ChannelCut, ...]) -> Node:
+    def child(self, parent: Node, cuts: tuple[ChannelCut, ...], below: float) -> Node:
         """The node with these cuts, case by case with the better one of its own scalings and the parent's."""
         try:
-            own = self.node(cuts)
+            own = self.node(cuts, parent.leaf, below)
         except NotCertified:
             return replace(parent, leaf=replace(parent.leaf, cuts=cuts), split=None, stuck=True)
         chosen = [
@@ -109,8 +109,8 @@ class Channels:
         leaf = Leaf(cuts, tuple(scaling for scaling, _ in chosen), tuple(at for _, at in chosen))
         return Node(leaf, leaf.value, own.split)
 
-    def node(self, cuts: tuple[ChannelCut, ...]) -> Node:
-        """The node by itself.
+    def node(self, cuts: tuple[ChannelCut, ...], above: Leaf | None = None, below: float = 0.0) -> Node:
+        """The node by itself, but for programs that the leaf above has below `below`: those are not solved again.
 
         Raises
         ------
@@ -120,23 +120,26 @@ class Channels:
         signs = signs_of(cuts, signed_channels(self.graph).size) if cuts else None
         system, balance = balanced(lower(self.graph, signs=signs))
         proofs = Proofs(self.graph, self.claim, signs)
-        scalings: list[Scaling] = []
+        found: list[tuple[Scaling, int]] = []
         worst, channel = -1.0, None
         problems = subproblems(system, self.claim)
-        for problem, case in zip(problems, proofs.cases, strict=True):
+        for k, (problem, case) in enumerate(zip(problems, proofs.cases, strict=True)):
+            if above is not None and above.scalings[k].value() <= below:
+                found.append((above.scalings[k], above.at[k]))
+                continue
             small = compress_inputs(problem)
-            outcome = _solved(small)
+            outcome = _solved(small, balance.balanced(below))
             if outcome.y is None:
                 raise NotCertified(f"no multipliers: {outcome.message}")
             scaling = proofs.improve(case, balance.restore(problem.split(outcome.y)))
             if scaling is None:
                 raise NotCertified("the multipliers could not be proven")
-            scalings.append(scaling)
+            found.append((scaling, len(cuts)))
             if scaling.value() > worst:
                 worst = scaling.value()
                 position = most_undecided(small, outcome)
                 channel = None if position is None else self._group(signs, position)
-        leaf = Leaf(cuts, tuple(scalings), (len(cuts),) * len(scalings))
+        leaf = Leaf(cuts, tuple(scaling for scaling, _ in found), tuple(at for _, at in found))
         return Node(leaf, leaf.value, channel)
 
     def proven(self, node: Node) -> LowerBound | None:
@@ -154,15 +157,15 @@ class Channels:
         return int(free[position]) if signed[free[position]] else None
 
 
-def _solved(problem: Problem) -> Outcome:
-    """The outcome with the gap that the node needs."""
-    coarse = solve(problem, SolverOptions(COARSE))
-    if coarse.y is None or coarse.gram is None:
+def _solved(problem: Problem, target: float) -> Outcome:
+    """The outcome with the gap that the node needs, or as soon as its bound is below the target."""
+    coarse = solve(problem, SolverOptions(COARSE, target=target))
+    if coarse.y is None or coarse.gram is None or coarse.bound <= target:
         return coarse
     score, square = _scores(problem, coarse.gram, coarse.y)
     if (score > DECIDED * square).any():
         return coarse
-    return solve(problem, SolverOptions(TOLERANCE))
+    return solve(problem, SolverOptions(TOLERANCE, target=target))
 
 
 def most_undecided(problem: Problem, outcome: Outcome) -> int | None:
