@@ -197,7 +197,7 @@ def test_hints_that_are_tampered_with_prove_nothing_false(proof: tuple[Graph, Ce
     document = json.loads(certificate.to_json())
     hints = document["hints"]["activations"]
     assert hints
-    for name, hint in list(hints.items())[:3]:
+    for name, hint in hints.items():
         for key in [*hint, "slope_below"]:
             trial = json.loads(certificate.to_json())
             own = trial["hints"]["activations"][name]
