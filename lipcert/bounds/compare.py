@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lipcert.bounds.api import Question, answer, read_model
 from lipcert.bounds.axes import axes
+from lipcert.bounds.run import COMPARATORS
 from lipcert.bounds.settings import Settings
 from lipcert.bounds.table import METHODS
 from lipcert.bounds.types import scope
@@ -15,7 +16,8 @@ from lipcert.bounds.widths import plot_layers
 from lipcert.errors import DoesNotApply, InvalidRequest, LipcertError, MissingExtra, NotCertified, SolverUnavailable
 from lipcert.figures import downward, duration, upward
 from lipcert.graph.claim import place
-from lipcert.sdp.outcome import Status
+from lipcert.ranges import posed
+from lipcert.sdp.outcome import Progress, Status
 from lipcert.shown import Shown
 
 if TYPE_CHECKING:
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from lipcert.norms import Norm
     from lipcert.ranges import LayerOnRegion
     from lipcert.regions import Region
-    from lipcert.sdp.outcome import Progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +82,9 @@ class Comparison(Shown):
         The file and its hash, where there is one.
     region, anchored
         Where the bounds hold, None for the whole space, and whether changes start from the centre.
+    relaxed
+        The relaxed maximum as far as a search found it: no method that ignores which patterns of signs occur can go below,
+        on a region with the same ranges. None where the network has other channels than those of signs.
     """
 
     entries: tuple[Entry, ...]
@@ -92,6 +96,7 @@ class Comparison(Shown):
     sha256: str = ""
     region: Region | None = None
     anchored: bool = False
+    relaxed: float | None = None
 
     @property
     def scope(self) -> str:
@@ -113,6 +118,8 @@ class Comparison(Shown):
             else:
                 mark = "   smallest" if entry is best else ""
                 rows.append((entry.method, f"{upward(entry.bound.upper)}   {duration(entry.bound.seconds)}{mark}"))
+        if self.relaxed is not None:
+            rows.append(("relaxed maximum", f"{downward(self.relaxed)}   at least"))
         return rows if self.lower is None else [*rows, ("lower bound", downward(self.lower))]
 
     @property
@@ -133,6 +140,7 @@ class Comparison(Shown):
             "decided": sum(layer.decided for layer in self.layers),
             "layers": [layer.to_dict() for layer in self.layers],
             "lower": self.lower,
+            "relaxed": self.relaxed,
             "best": self.best.method,
             "methods": [entry.to_dict() for entry in self.entries],
         }
@@ -167,6 +175,10 @@ class Comparison(Shown):
         ax.bar_label(bars, [f" {b.upper:.5g} ({b.seconds:.1f} s{m})" for (_, b), m in zip(bounds, marks, strict=True)])
         if self.lower:
             ax.axvline(self.lower, color="black", linestyle="--", label=f"lower bound {self.lower:.5g}")
+        if self.relaxed:
+            label = f"below this only by which patterns occur, {self.relaxed:.5g}"
+            ax.axvline(self.relaxed, color="C1", linestyle=":", label=label)
+        if self.lower or self.relaxed:
             ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0))
         target = "|·|" if self.outputs else self.output_norm.symbol
         where = "" if self.region is None else f", {self.scope}"
@@ -218,7 +230,7 @@ def compare(
     time_limit
         Seconds for the solver of each method.
     lower
-        Whether to look for a lower bound.
+        Whether to look for a lower bound, and for the relaxed maximum.
 
     Returns
     -------
@@ -275,10 +287,18 @@ def compare(
         raise NotCertified(
             "no method proved a bound", advice="; ".join(f"{entry.method}: {entry.reason}" for entry in entries)
         )
-    below = _lower(graph, question, progress) if lower and not interrupted else None
-    norms = question.norm, question.output_norm
+    searched = lower and not interrupted
     return Comparison(
-        tuple(entries), below, *norms, question.outputs.labels, name, digest, question.region, question.anchored
+        tuple(entries),
+        _lower(graph, question, progress) if searched else None,
+        question.norm,
+        question.output_norm,
+        question.outputs.labels,
+        name,
+        digest,
+        question.region,
+        question.anchored,
+        _relaxed(graph, question, progress) if searched else None,
     )
 
 
@@ -292,5 +312,17 @@ def _lower(graph: Graph, question: Question, progress: Callable[[Progress], None
         if claim.region is None:
             return lower_bound(about, *norms, progress=progress).value
         return lower_inside(about, *norms, claim.region, anchored=claim.anchored, progress=progress).value
+    except LipcertError:
+        return None
+
+
+def _relaxed(graph: Graph, question: Question, progress: Callable[[Progress], None] | None) -> float | None:
+    from lipcert.bounds.relaxed import relaxed_maximum
+
+    if progress is not None:
+        progress(Progress("search for the relaxed maximum"))
+    claim = question.claim
+    try:
+        return relaxed_maximum(posed(graph, claim, COMPARATORS).graph, claim.norm, claim.output_norm)
     except LipcertError:
         return None

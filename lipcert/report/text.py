@@ -221,6 +221,10 @@ def comparison(result: Comparison, written: Sequence[tuple[str, str]] = ()) -> s
         facts.append(("decided", _decided(result.layers)))
     if result.lower is not None:
         facts.append(("lower bound", downward(result.lower)))
+    if result.relaxed is not None:
+        ranges = "" if result.region is None else ", with these ranges"
+        what = f"no method that ignores which patterns occur can go below{ranges} (found by search)"
+        facts.append(("relaxed maximum", f"{downward(result.relaxed)}   {what}"))
     facts.append(("proven in real arithmetic", "yes, every bound of the table"))
     lines += ["", *columns([*facts, *written])]
     return "\n".join(
