@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lipcert.bounds.axes import axes
+from lipcert.bounds.branch.tree import STAGE
 from lipcert.bounds.widths import plot_layers
 from lipcert.figures import downward, duration, upward
 from lipcert.graph.claim import place
@@ -216,6 +217,11 @@ class Bound(Shown):
         """upper / lower − 1, what is open between the two bounds; None without a positive lower bound."""
         return self.upper / self.lower - 1.0 if self.lower else None
 
+    @property
+    def branching(self) -> tuple[Progress, ...]:
+        """The steps of branch and bound: leaves, and the proven bounds from above and below over time."""
+        return tuple(step for step in self.trace if step.stage == STAGE)
+
     def to_dict(self) -> dict[str, Any]:
         """The object that `lipcert bound --json` prints."""
         return {
@@ -271,10 +277,11 @@ class Bound(Shown):
             If matplotlib is not installed.
         """
         ax = axes(ax)
-        points = [(p.seconds, p.bound) for p in self.trace if p.bound is not None]
+        trace = [p for p in self.trace if p.stage != STAGE]
+        points = [(p.seconds, p.bound) for p in trace if p.bound is not None]
         if points:
             ax.plot(*zip(*points, strict=True), marker=".", label=f"{self.method} ({self.solver})")
-        proven = [(p.seconds, p.proven) for p in self.trace if p.bound is not None and p.proven is not None]
+        proven = [(p.seconds, p.proven) for p in trace if p.bound is not None and p.proven is not None]
         if len({value for _, value in proven}) > 1:
             ax.step(*zip(*proven, strict=True), where="post", color="black", label="proven by then")
         ax.axhline(self.upper, color="C0", linestyle="--", label=f"proven bound {self.upper:.6g}")
@@ -284,6 +291,22 @@ class Bound(Shown):
             ax.axhline(self.lower, color="C2", linestyle="-.", label=f"lower bound {self.lower:.6g}")
         ax.set(xlabel="seconds", ylabel=f"Lipschitz bound (ℓ{self.norm} → ℓ{self.output_norm})", yscale="log")
         ax.legend()
+        return ax
+
+    def plot_branching(self, ax: Any = None) -> Any:
+        """The two proven bounds of branch and bound over time, what is open between them shaded; as `plot`."""
+        ax = axes(ax)
+        upper = [(p.seconds, p.proven) for p in self.branching if p.proven is not None]
+        lower = [(p.seconds, p.below) for p in self.branching if p.below is not None]
+        for points, label in ((upper, "upper bound"), (lower, "lower bound")):
+            if points:
+                ax.step(*zip(*points, strict=True), where="post", label=label)
+        both = [(p.seconds, p.proven, p.below) for p in self.branching if None not in (p.proven, p.below)]
+        if both:
+            ax.fill_between(*zip(*both, strict=True), step="post", alpha=0.15)
+        ax.set(xlabel="seconds", ylabel=f"Lipschitz bound (ℓ{self.norm} → ℓ{self.output_norm})")
+        if upper or lower:
+            ax.legend()
         return ax
 
     def plot_layers(self, ax: Any = None) -> Any:

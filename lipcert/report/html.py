@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lipcert.bounds.branch.tree import STAGE
 from lipcert.bounds.layers import layers
 from lipcert.figures import downward, duration, upward
 from lipcert.files import write
@@ -19,6 +20,7 @@ from lipcert.graph.summary import summarise
 from lipcert.norms import Norm
 from lipcert.report.charts import Bar, Box, Line, bars, boxes, lines, pairs
 from lipcert.report.markup import Content, Element, render, tag
+from lipcert.report.text import tree_of
 from lipcert.version import __version__
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ _TOLD_APART = 5
 """Programs whose lines look different."""
 _LAYERS = 40
 """Layers that are drawn."""
+_STEPS, _MOMENTS = 300, 12
+"""Rounds of branch and bound that are drawn, and that stand in the table."""
 
 # what the browser may load: the styles in the page
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -131,6 +135,7 @@ def page(bound: Bound, graph: Graph, certificate: str = "", day: str = "") -> st
         *_each(bound),
         *_region(bound),
         *_convergence(bound),
+        *_branching(bound),
         *_layers(bound, shares),
         *_remarks(bound),
         *_proof(bound, graph, certificate),
@@ -195,6 +200,8 @@ def _summary(bound: Bound, graph: Graph) -> list[Element]:
         rows.append(("upper / lower", upward(bound.ratio, 5)))
     if bound.product is not None:
         rows.append(("norm product", upward(bound.product)))
+    if bound.leaves:
+        rows.append(("branch and bound", tree_of(bound)))
     rows += [
         ("norms", f"{bound.norm.symbol} → {'|·|' if bound.each else bound.output_norm.symbol}"),
         ("method", bound.method),
@@ -288,7 +295,8 @@ def _region(bound: Bound) -> list[Element]:
 
 
 def _convergence(bound: Bound) -> list[Element]:
-    steps = [p for p in bound.trace if p.bound is not None and math.isfinite(p.bound) and p.bound > 0]
+    solved = [p for p in bound.trace if p.stage != STAGE]
+    steps = [p for p in solved if p.bound is not None and math.isfinite(p.bound) and p.bound > 0]
     if len(steps) < 2:
         return []
     runs = _runs(steps)
@@ -333,6 +341,48 @@ def _convergence(bound: Bound) -> list[Element]:
     return found
 
 
+def _branching(bound: Bound) -> list[Element]:
+    """The tree that branch and bound left, and how it brought the two bounds together."""
+    if not bound.leaves:
+        return []
+    found = [tag("h2", "Branch and bound"), tag("p", f"{tree_of(bound).capitalize()}.")]
+    steps = [p for p in bound.branching if p.proven is not None and math.isfinite(p.proven)]
+    if len(steps) < 2:
+        return found
+    shown = _thinned(steps, _STEPS)
+    series = [Line("upper bound", *_stairs(shown), "ours")]
+    below = [(p.seconds, p.below) for p in shown if p.below is not None]
+    if below:
+        series.append(Line("lower bound", *_corners(below), "below"))
+    first, last = (
+        f"{p.proven:.5g}{'' if p.below is None else f' over {p.below:.5g}'} after {p.seconds:.3g} s"
+        for p in (steps[0], steps[-1])
+    )
+    text = f"From {first} to {last} in {len(steps)} rounds."
+    caption = (
+        "Both bounds are proven at every moment: the largest of the leaves, and the steepest place that was found."
+    )
+    found.append(_figure(lines("Both bounds over time", text, series, across="seconds"), caption))
+    rows = [
+        (
+            f"{p.seconds:.3g}",
+            f"{p.iteration:,}",
+            upward(p.proven or 0.0),
+            "" if p.below is None else downward(p.below),
+            "" if not p.below or p.proven is None else f"{p.proven / p.below - 1.0:.1e}",
+        )
+        for p in _thinned(steps, _MOMENTS)
+    ]
+    head = ("seconds", "leaves", "upper bound", "lower bound", "open gap")
+    return [*found, _table("The same as numbers", head, rows, left=0)]
+
+
+def _thinned(steps: Sequence[Progress], most: int) -> list[Progress]:
+    """About evenly chosen ones, the first and the last among them."""
+    chosen = np.unique(np.linspace(0, len(steps) - 1, min(most, len(steps))).round().astype(int))
+    return [steps[k] for k in chosen.tolist()]
+
+
 def _named(runs: Sequence[Sequence[Progress]], outputs: Sequence[str]) -> list[tuple[str, str]]:
     """The label and the kind of the line of each run; the first few are told apart, the others share one look."""
     if len(runs) == 1:
@@ -351,10 +401,14 @@ def _named(runs: Sequence[Sequence[Progress]], outputs: Sequence[str]) -> list[t
 
 def _stairs(steps: Sequence[Progress]) -> tuple[list[float], list[float]]:
     """The corners of what is proven over time."""
-    known = [(p.seconds, p.proven) for p in steps if p.proven is not None]
-    corners = known[:1]
+    return _corners([(p.seconds, p.proven) for p in steps if p.proven is not None])
+
+
+def _corners(known: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """The corners of what changes at moments."""
+    corners = list(known[:1])
     for seconds, value in known[1:]:
-        if value < corners[-1][1]:
+        if value != corners[-1][1]:
             corners += [(seconds, corners[-1][1]), (seconds, value)]
     corners.append((known[-1][0], corners[-1][1]))
     return [x for x, _ in corners], [y for _, y in corners]

@@ -77,7 +77,7 @@ def bound(result: Bound, certificate: str | None = None, report: str | None = No
     if result.limit is not None:
         rows.insert(0, (f"at most {result.limit:g}", _ANSWERS[result.holds]))
     if result.leaves:
-        rows.append(("branch and bound", f"{result.leaves:,} leaves, the deepest one after {result.depth} cuts"))
+        rows.append(("branch and bound", tree_of(result)))
     rows.append(("method", result.method))
     rows.append(("solver", _effort(result)))
     rows.append(("status", f"{result.status.value}: {result.status.advice}"))
@@ -92,6 +92,14 @@ def bound(result: Bound, certificate: str | None = None, report: str | None = No
         lines += ["", *table((*head, "method") if by[0] else head, rows_of_each)]
     lines += _listed("idealisations", result.idealisations) + _listed("notes", result.notes)
     return "\n".join(lines)
+
+
+def tree_of(result: Bound) -> str:
+    """The tree that branch and bound left, and what is open between the bounds."""
+    gap = "no lower bound" if result.gap is None else f"open gap {result.gap:.1e}"
+    leaves = "1 leaf" if result.leaves == 1 else f"{result.leaves:,} leaves"
+    cuts = "1 cut" if result.depth == 1 else f"{result.depth} cuts"
+    return f"{leaves}, the deepest one after {cuts}, {gap}"
 
 
 def _decided(layers: Sequence[LayerOnRegion]) -> str:

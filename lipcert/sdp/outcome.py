@@ -59,6 +59,8 @@ class Progress:
         How many there are to do, where known.
     proven
         The best bound on the constant in question that is proven so far, or None.
+    below
+        A lower bound on it that is proven so far, where the two are brought together, or None.
     left
         Seconds left as an estimate, or None.
     at_most
@@ -79,6 +81,7 @@ class Progress:
     seconds: float = 0.0
     total: int | None = None
     proven: float | None = None
+    below: float | None = None
     left: float | None = None
     at_most: float | None = None
     point: Callable[[], Array] | None = field(default=None, repr=False, compare=False)

@@ -15,13 +15,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import lipcert
+from lipcert.bounds.branch.tree import STAGE
 from lipcert.certificates.certificate import Certificate
 from lipcert.graph import build as nn
 from lipcert.graph.nodes import Graph
+from lipcert.report import text
 from lipcert.report.html import page, save_report
+from lipcert.report.text import tree_of
 from lipcert.sdp.outcome import Progress
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
@@ -217,3 +221,22 @@ def test_in_a_browser(maxmin: tuple[lipcert.Bound, Graph], tmp_path: Path, schem
     assert (paper > ink) == (scheme == "light")
     assert abs(paper - ink) > 500
     assert (tmp_path / f"{scheme}.png").stat().st_size > 20_000
+
+
+def test_both_bounds_of_a_tree_are_drawn() -> None:
+    rng = np.random.default_rng(0)
+    layers = [nn.linear(rng.standard_normal((6, 3))), nn.relu(), nn.linear(rng.standard_normal((2, 6)))]
+    network = nn.sequential(*layers)
+    bound = lipcert.bound(network, region=lipcert.Box(-1.0, 1.0), branch=True, lower_seconds=0.1)
+    steps = bound.branching
+    assert bound.leaves > 1
+    assert [step.proven for step in steps] == sorted((step.proven for step in steps), reverse=True)
+    assert [step.below for step in steps] == sorted(step.below for step in steps)
+    assert (steps[-1].proven, steps[-1].below) == (bound.upper, bound.lower)
+    reader = Reader(page(bound, network))
+    assert tree_of(bound).capitalize() in reader.text
+    assert "Both bounds over time" in reader.text
+    assert f"{bound.leaves} leaves" in text.bound(bound)
+    assert "open gap" in text.bound(bound)
+    # the solver's own convergence is another picture
+    assert all(step.stage != STAGE for step in bound.trace if step not in steps)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from lipcert.certificates import Certificate
     from lipcert.certificates.leaves import Leaf
 
+STAGE = "branch and bound"
+"""What its progress is called."""
 WORTH_PROVING = 0.1
 """The part of the gap by which a witness has to be better than the best one for its proof to be worth its time."""
 
@@ -126,7 +128,7 @@ def branch(
     jobs
         Leaves that are cut at once, in processes or wherever `joblib.parallel_config` sends them.
     progress
-        Called after every round; its `proven` is the bound.
+        Called after every round; its `proven` and `below` are the bounds, its `iteration` is the number of leaves.
 
     Raises
     ------
@@ -247,6 +249,6 @@ class _Search:
         now = time.perf_counter() - self.started
         at_most = None if self.seconds is None else max(0.0, self.seconds - now)
         value = self.queue[0].value
-        self.progress(
-            Progress("branch and bound", len(self.queue), bound=value, seconds=now, proven=value, at_most=at_most)
-        )
+        below = self.lower or None
+        leaves = len(self.queue)
+        self.progress(Progress(STAGE, leaves, bound=value, seconds=now, proven=value, below=below, at_most=at_most))
