@@ -604,11 +604,19 @@ TABLE: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
             ("None if radii is None else np.broadcast_to(radii, shape).ravel()", "None"),
         ),
         "importer/test_radii.py::test_means": (("None if quotient.exact else quotient.rad", "None"),),
+        "importer/test_radii.py::test_roots_of_the_size_of_heads": (("None if factor.exact else factor.rad", "None"),),
         "importer/test_radii.py::test_batch_normalisation": (
             ("radii = 2.0 * np.spacing(np.abs(factor))", "radii = np.zeros_like(factor)"),
             ("radii = 2.0 * np.spacing(np.abs(factor))", "radii = 0.5 * np.spacing(np.abs(factor))"),
             ("factor.reshape(shape), radii.reshape(shape))", "factor.reshape(shape))"),
         ),
+    },
+    "importer/lanes.py": {
+        "importer/test_radii.py::test_coefficients_of_the_same_number_add_up": (
+            ("count * np.spacing(size)", "0.0 * size"),
+            ("rad * 2.0 + count", "rad + count"),
+        ),
+        "importer/test_no_false_number.py::test_jumps_are_refused": (('"float32": 2.0**-23', '"float32": 2.0**-9'),),
     },
     "importer/elementwise.py": {
         "importer/test_radii.py::test_quotients_next_to_activations": (

@@ -33,7 +33,7 @@ from lipcert.ranges.hints import NONE, Hint, Hints, multipliers_from_json, multi
 from lipcert.ranges.localise import Localised, moduli, with_ranges
 from lipcert.ranges.propagate import ranges, through
 from lipcert.regions import Ball, Box
-from lipcert.rounding import UNIT, Interval
+from lipcert.rounding import UNIT, Interval, up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -240,7 +240,7 @@ class Nearby:
             raise DoesNotApply("the lifted program has too many unknowns")
         radius = self.radius
         if self.norm is Norm.LINF:
-            radius = float(np.sqrt(self.centre.size) * self.radius) * (1.0 + 8.0 * UNIT)
+            radius = float(up(np.sqrt(self.centre.size) * self.radius * (1.0 + 8.0 * UNIT)))
         return MarginSystem.of(graph, self.centre, radius, on)
 
     def _row(self, k: int) -> Sparse:

@@ -6,6 +6,7 @@ import numpy as np
 
 from lipcert.arrays import Array, BoolArray
 from lipcert.importer.expressions import materialise
+from lipcert.importer.linear import divided_by_root
 from lipcert.importer.recurrent import evaluated
 from lipcert.importer.registry import Context, Deferred, Tensor, Value, handles
 
@@ -37,13 +38,13 @@ def attention(ctx: Context) -> list[Value]:
     if groups > 1:
         K, V = (_repeated(ctx, x, groups) for x in (K, V))
     scale = ctx.attribute("scale")
-    scale = 1.0 / np.sqrt(Q.shape[-1]) if scale is None else float(np.float32(scale))
-    if ctx.attribute("scale") is None and scale * scale * Q.shape[-1] != 1.0:
-        ctx.state.idealise(f"{ctx.where}: one over the root of {Q.shape[-1]} is rounded to float64")
     keys = evaluated(ctx, "Transpose", K, perm=[0, 1, 3, 2])
     products = evaluated(ctx, "MatMul", Q, keys)
     kind = products.dtype if isinstance(products, np.ndarray) else np.float64
-    products = evaluated(ctx, "Mul", products, np.array(scale, kind))
+    if scale is not None:
+        products = evaluated(ctx, "Mul", products, np.array(np.float32(scale), kind))
+    else:
+        products = _by_root(ctx, products, Q.shape[-1])
     scores = products
     cap = float(ctx.attribute("softcap", 0.0))
     if cap:
@@ -58,6 +59,13 @@ def attention(ctx: Context) -> list[Value]:
     if len(ctx.node.output) > 3 and mode not in (0, 3):
         raise ctx.unsupported("its scores after the mask are an output", "leave that output out")
     return [result, *kept, shares if mode == 3 else products]
+
+
+def _by_root(ctx: Context, x: Value, n: int) -> Value:
+    """x/√n; the factor of a signal is enclosed."""
+    if isinstance(x, np.ndarray):
+        return evaluated(ctx, "Div", x, np.array(np.sqrt(n), x.dtype))
+    return divided_by_root(ctx, _signal(ctx, x), n)
 
 
 def _signal(ctx: Context, x: Value) -> Tensor:

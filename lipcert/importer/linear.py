@@ -117,6 +117,12 @@ def divided(ctx: Context, x: Tensor, divisor: Array | float) -> Tensor:
     return scale(ctx, x, quotient.mid, None if quotient.exact else quotient.rad)
 
 
+def divided_by_root(ctx: Context, x: Tensor, n: int) -> Tensor:
+    """x/√n, enclosed unless the root is exact."""
+    factor = Rounded.of(np.ones(1)) / Rounded.of(np.array([float(n)])).root()
+    return scale(ctx, x, factor.mid, None if factor.exact else factor.rad)
+
+
 @handles("GlobalAveragePool")
 def global_average_pool(ctx: Context) -> Tensor:
     """The mean over all spatial axes."""

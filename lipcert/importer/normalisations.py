@@ -7,7 +7,7 @@ import scipy.sparse as sp
 
 from lipcert.graph.linear_maps import Sparse
 from lipcert.importer.expressions import materialise
-from lipcert.importer.linear import centred, divided
+from lipcert.importer.linear import centred, divided, divided_by_root
 from lipcert.importer.recurrent import evaluated
 from lipcert.importer.registry import Context, Deferred, Tensor, Value, handles
 
@@ -98,14 +98,11 @@ def mean_variance_normalization(ctx: Context) -> Value:
     back[order.ravel()] = np.arange(x.size)
     rows = centred(ctx, ctx.index(x, order.reshape(-1, n)), n)
     length = ctx.activation(rows, "norm", n, shape=(x.size // n, 1), channel_axis=None)
-    deviation = evaluated(ctx, "Div", length, np.array(np.sqrt(n)))
-    deviation = evaluated(ctx, "Add", deviation, np.array(1e-9))
+    deviation = evaluated(ctx, "Add", divided_by_root(ctx, length, n), np.array(1e-9))
     normed = evaluated(ctx, "Div", rows, deviation)
     normed = materialise(normed, ctx.state) if isinstance(normed, Deferred) else normed
     if not isinstance(normed, Tensor):
         raise ctx.invalid("its input is no signal")
-    if np.sqrt(n) != np.round(np.sqrt(n)):
-        ctx.state.idealise(f"{ctx.where}: the root of {n} is rounded to float64")
     return ctx.index(normed, back.reshape(x.shape))
 
 

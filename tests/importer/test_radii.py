@@ -14,6 +14,7 @@ from lipcert.graph.nodes import Affine, GraphBuilder
 from lipcert.importer import load
 from lipcert.importer.elementwise import Elementwise
 from lipcert.importer.exact import Rounded
+from lipcert.importer.lanes import Entries
 
 RNG = np.random.default_rng(0)
 
@@ -122,3 +123,41 @@ def test_batch_normalisation(write):
         for g, v, entry, radius in zip(gain, variance, a.entries, a.radii, strict=True):
             truth = mpmath.mpf(g) / mpmath.sqrt(mpmath.mpf(v) + mpmath.mpf(epsilon))
             assert abs(truth - mpmath.mpf(entry)) <= mpmath.mpf(radius)
+
+
+def enclosed_roots(graph, n: int) -> bool:
+    """Whether 1/√n is within the only entries of the graph that are not exact."""
+    a = diagonal(graph)
+    return all(
+        (Fraction(e) - Fraction(r)) ** 2 * n <= 1 <= (Fraction(e) + Fraction(r)) ** 2 * n
+        for e, r in zip(a.entries.tolist(), a.radii.tolist(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("size", [2, 3, 5, 7])
+def test_roots_of_the_size_of_heads(write, size):
+    projections = [helper.make_node("MatMul", ["x", k], [k.lower()]) for k in "QKV"]
+    node = helper.make_node("Attention", ["q", "k", "v"], ["y"], q_num_heads=1, kv_num_heads=1)
+    constants = {k: RNG.integers(-2, 3, (size, size)).astype(np.float32) for k in "QKV"}
+    graph = load(write([*projections, node], constants, [1, 2, size], opset=23))
+    assert enclosed_roots(graph, size)
+    assert not graph.idealisations
+
+
+def test_roots_of_the_size_of_normalised_rows(write):
+    node = helper.make_node("MeanVarianceNormalization", ["x"], ["y"], axes=[1])
+    graph = load(write([node], {}, [1, 2]))
+    assert enclosed_roots(graph, 2)
+    assert not graph.idealisations
+
+
+def test_coefficients_of_the_same_number_add_up():
+    for a, b in RNG.uniform(-1.0, 1.0, (50, 2)) * [1e17, 1.0]:
+        entries = Entries(np.array([3, 3]), Rounded.of(np.array([a, b])), np.zeros(2), 5)
+        (mid,), (rad,) = (
+            part.tolist() for part in (entries.at(np.array([3]))[0].mid, entries.at(np.array([3]))[0].rad)
+        )
+        assert abs(Fraction(a) + Fraction(b) - Fraction(mid)) <= Fraction(rad)
+    values = Rounded(np.array([2.0**-900, -(2.0**-900)]), np.array([1.0, 2.0**-54]))
+    found, _ = Entries(np.array([3, 3]), values, np.zeros(2), 5).at(np.array([3]))
+    assert Fraction(float(found.rad[0])) >= 1 + Fraction(2) ** -54

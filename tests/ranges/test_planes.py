@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -102,3 +104,47 @@ def test_unbounded_factors_have_the_range_of_the_product() -> None:
         assert (line + planes.under[k] <= x * y + 1e-12).all()
         assert (x * y <= line + planes.over[k] + 1e-12).all()
     assert Planes.of(Activation(0, "relu", 3, 1), on, image) is None
+
+
+def test_planes_of_products_are_rounded_outward() -> None:
+    # the product nearly vanishes at one end, where its parts cancel
+    rng = np.random.default_rng(3)
+    count = 200
+    high = rng.uniform(0.5, 2.0, 2 * count)
+    on = Interval(rng.uniform(0.0, 1e-12, 2 * count), high)
+    builder = GraphBuilder()
+    graph = builder.finish(builder.activation(builder.input(2 * count), "product", 2))
+    node = graph.nodes[graph.output]
+    assert isinstance(node, Activation)
+    image = node.record.image(2, node.parameters, on)
+    planes = Planes.of(node, on, image)
+    assert planes is not None
+    c = rng.uniform(0.5, 2.0, count)
+    slopes = planes.slope(c[:, None]).ravel().tolist()
+    middle = planes.middle.ravel().tolist()
+    for k in range(count):
+        mx, my = map(Fraction, middle[2 * k : 2 * k + 2])
+        ends = [[Fraction(float(part[2 * k + j])) for part in (on.low, on.high)] for j in (0, 1)]
+        rest = [x * y - my * x - mx * y for x in ends[0] for y in ends[1]]
+        assert Fraction(float(planes.under[k])) <= min(rest)
+        assert Fraction(float(planes.over[k])) >= max(rest)
+        s, t, weight = (Fraction(v) for v in (slopes[2 * k], slopes[2 * k + 1], float(c[k])))
+        lost = abs(s - my * weight) * ends[0][1] + abs(t - mx * weight) * ends[1][1]
+        assert lost <= Fraction(float(planes.lost[k])) * weight
+
+
+def test_planes_of_matrix_products_are_rounded_outward() -> None:
+    # (a, b)·(c, d) with a c + b d nearly zero, at single points
+    rng = np.random.default_rng(4)
+    a, b, c = rng.uniform(1.0, 2.0, (3, 200))
+    points = np.stack([a, b, c, -a * c / b], axis=1)
+    builder = GraphBuilder()
+    parameters = {"rows": np.array([1.0]), "inner": np.array([2.0])}
+    node = builder.nodes[builder.activation(builder.input(points.size), "matrix_product", 4, parameters)]
+    assert isinstance(node, Activation)
+    on = Interval(points.ravel(), points.ravel())
+    planes = Planes.of(node, on, node.record.image(4, node.parameters, on))
+    assert planes is not None
+    for k, (p, q, r, s) in enumerate(points.tolist()):
+        truth = Fraction(p) * Fraction(r) + Fraction(q) * Fraction(s)
+        assert Fraction(float(planes.under[k])) <= -truth <= Fraction(float(planes.over[k]))
