@@ -604,11 +604,18 @@ TABLE: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
             ("None if radii is None else np.broadcast_to(radii, shape).ravel()", "None"),
         ),
         "importer/test_radii.py::test_means": (("None if quotient.exact else quotient.rad", "None"),),
-        "importer/test_radii.py::test_roots_of_the_size_of_heads": (("None if factor.exact else factor.rad", "None"),),
         "importer/test_radii.py::test_batch_normalisation": (
-            ("radii = 2.0 * np.spacing(np.abs(factor))", "radii = np.zeros_like(factor)"),
-            ("radii = 2.0 * np.spacing(np.abs(factor))", "radii = 0.5 * np.spacing(np.abs(factor))"),
-            ("factor.reshape(shape), radii.reshape(shape))", "factor.reshape(shape))"),
+            ("None if factor.exact else factor.rad.reshape(shape)", "None"),
+            ("Rounded.of(gain) / total.root()", "Rounded.of(gain / np.sqrt(total.mid))"),
+        ),
+        "importer/test_radii.py::test_roots_of_counts": (
+            ("scale(ctx, x, factor.mid, None if factor.exact else factor.rad)", "scale(ctx, x, factor.mid)"),
+        ),
+    },
+    "importer/spatial.py": {
+        "importer/test_radii.py::test_weights_of_resizing": (
+            ("if denominator > _EXACT_INTEGERS or denominator & (denominator - 1) == 0:", "if True:"),
+            ("[i / scale + shift[transformation] for", "[i / Fraction(float(1 / scale)) + shift[transformation] for"),
         ),
     },
     "importer/lanes.py": {

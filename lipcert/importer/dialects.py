@@ -80,6 +80,14 @@ def _bounds_as_attributes(ctx: Context) -> Context:
     return _changed(ctx, ctx.value(0), *(None if b is None else np.array(b) for b in bounds))
 
 
+@_before(7, "Dropout", "BatchNormalization")
+def _tested(ctx: Context) -> Context:
+    """Without outputs for training the mode was an attribute."""
+    if not ctx.attribute("is_test", 0):
+        raise ctx.unsupported("it is in training mode", "export the model in evaluation mode")
+    return ctx
+
+
 @_before(12, "Dropout")
 def _without_training(ctx: Context) -> Context:
     return _changed(ctx, ctx.value(0))

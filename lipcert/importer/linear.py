@@ -194,14 +194,12 @@ def batch_normalization(ctx: Context) -> Tensor:
     if (variance < 0).any():
         raise ctx.invalid("it has a negative variance")
     # the attribute is a float32; its exact value counts
-    root = np.sqrt(variance + float(np.float32(ctx.attribute("epsilon", 1e-5))))
-    if not root.all():
+    total = Rounded.of(variance) + Rounded.of(float(np.float32(ctx.attribute("epsilon", 1e-5))))
+    if not (total.mid > 0.0).all():
         raise ctx.invalid("it divides by a variance of zero")
-    factor = gain / root
-    # half a unit for the sum under the root, and one for the root, the quotient, and what underflows
-    radii = 2.0 * np.spacing(np.abs(factor))
+    factor = Rounded.of(gain) / total.root()
     shape = (-1, *(1,) * (len(x.shape) - 2)) if len(x.shape) > 1 else (-1,)
     # (x − mean)·factor + shift, so that no bias is rounded
     centred = ctx.shift(x, np.broadcast_to(-mean.reshape(shape), x.shape))
-    result = scale(ctx, centred, factor.reshape(shape), radii.reshape(shape))
+    result = scale(ctx, centred, factor.mid.reshape(shape), None if factor.exact else factor.rad.reshape(shape))
     return ctx.shift(result, np.broadcast_to(shift.reshape(shape), x.shape))

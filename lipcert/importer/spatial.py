@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
+from math import ceil, floor, lcm
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -10,20 +13,18 @@ import scipy.sparse as sp
 from lipcert.arrays import Array
 from lipcert.graph.linear_maps import Convolution, Index, Sparse
 from lipcert.importer.linear import divided, weights
-from lipcert.importer.registry import LARGEST_SIGNAL, Context, Tensor, handles
+from lipcert.importer.registry import Context, Tensor, handles
 
 
 @handles("Conv")
 def conv(ctx: Context) -> Tensor:
     """Convolutions of any rank: strides, pads, auto_pad, dilations, groups."""
-    x, kernel = ctx.tensor(0), weights(ctx, 1)
-    return _with_channel_bias(ctx, _batched(ctx, x, lambda image: _conv(ctx, image, kernel)))
+    return _with_channel_bias(ctx, _of_images(ctx, _conv))
 
 
-def _conv(ctx: Context, x: Tensor, kernel: Array) -> Tensor:
+def _conv(ctx: Context, x: Tensor, kernel: Array, groups: int) -> Tensor:
     size = x.shape[2:]
     stride, dilation, pads = window(ctx, kernel.shape[2:], size)
-    groups = int(ctx.attribute("group", 1))
     if len(size) != kernel.ndim - 2 or x.shape[1] != kernel.shape[1] * groups or kernel.shape[0] % groups:
         raise ctx.invalid(f"a kernel of shape {kernel.shape} does not fit an input of shape {x.shape}")
     ctx.limit(kernel.shape[0] * _extent(size, pads), 2**40)
@@ -36,13 +37,11 @@ def _conv(ctx: Context, x: Tensor, kernel: Array) -> Tensor:
 @handles("ConvTranspose")
 def conv_transpose(ctx: Context) -> Tensor:
     """Transposed convolutions: the adjoint of a convolution, output_padding and output_shape included."""
-    x, kernel = ctx.tensor(0), weights(ctx, 1)
-    return _with_channel_bias(ctx, _batched(ctx, x, lambda image: _conv_transpose(ctx, image, kernel)))
+    return _with_channel_bias(ctx, _of_images(ctx, _conv_transpose))
 
 
-def _conv_transpose(ctx: Context, x: Tensor, kernel: Array) -> Tensor:
+def _conv_transpose(ctx: Context, x: Tensor, kernel: Array, groups: int) -> Tensor:
     rank = kernel.ndim - 2
-    groups = int(ctx.attribute("group", 1))
     stride = tuple(ctx.attribute("strides", [1] * rank))
     dilation = tuple(ctx.attribute("dilations", [1] * rank))
     extra = list(ctx.attribute("output_padding", [0] * rank))
@@ -129,22 +128,18 @@ def _extent(size: Sequence[int], pads: Sequence[int]) -> float:
     return float(np.prod([float(n) + sum(map(abs, map(float, pads[a::rank]))) for a, n in enumerate(size)]))
 
 
-def _batched(ctx: Context, x: Tensor, op: Callable[[Tensor], Tensor]) -> Tensor:
-    """Apply an op for one image to every image of a first axis larger than one."""
-    if len(x.shape) < 1 or x.shape[0] == 1:
-        return op(x)
-    # every image becomes a node of its own, and a map into all of them
-    ctx.limit(float(x.shape[0]) * x.size, LARGEST_SIGNAL)
-    positions = np.arange(x.size, dtype=np.int64).reshape(x.shape)
-    parts = [op(ctx.index(x, positions[k : k + 1])) for k in range(x.shape[0])]
-    size, count = parts[0].size, len(parts)
-    ctx.limit(float(size) * count**2)
-    terms = []
-    for k, part in enumerate(parts):
-        place = np.full(size * count, -1, dtype=np.int64)
-        place[k * size : (k + 1) * size] = np.arange(size)
-        terms.append((part, Index(place, size)))
-    return ctx.affine(terms, (count, *parts[0].shape[1:]))
+def _of_images(ctx: Context, op: Callable[[Context, Tensor, Array, int], Tensor]) -> Tensor:
+    """An op with a kernel on every image: several ones are the channels of one, in groups with a copy of the kernel each."""
+    x, kernel, groups = ctx.tensor(0), weights(ctx, 1), int(ctx.attribute("group", 1))
+    count = x.shape[0] if x.shape else 1
+    if count <= 1:
+        return op(ctx, x, kernel, groups)
+    if len(x.shape) < 3 or kernel.ndim != len(x.shape):
+        raise ctx.invalid(f"a kernel of shape {kernel.shape} does not fit an input of shape {x.shape}")
+    ctx.limit(float(count) * kernel.size)
+    image = Tensor(x.position, (1, count * x.shape[1], *x.shape[2:]), x.dtype)
+    y = op(ctx, image, np.tile(kernel, (count, *(1,) * (kernel.ndim - 1))), count * groups)
+    return Tensor(y.position, (count, y.shape[1] // count, *y.shape[2:]), y.dtype)
 
 
 def _with_channel_bias(ctx: Context, x: Tensor) -> Tensor:
@@ -157,10 +152,7 @@ def _with_channel_bias(ctx: Context, x: Tensor) -> Tensor:
 @handles("AveragePool")
 def average_pool(ctx: Context) -> Tensor:
     """Averages over windows: ceil_mode, count_include_pad, auto_pad and dilations included."""
-    return _batched(ctx, ctx.tensor(0), lambda image: _average_pool(ctx, image))
-
-
-def _average_pool(ctx: Context, x: Tensor) -> Tensor:
+    x = ctx.tensor(0)
     kernel = [int(k) for k in ctx.attribute("kernel_shape")]
     size = list(x.shape[2:])
     rank = len(kernel)
@@ -185,10 +177,10 @@ def _average_pool(ctx: Context, x: Tensor) -> Tensor:
         counted = frame @ np.ones(frame.shape[1])
     else:
         counted = np.diff(matrix.indptr).astype(np.float64)
-    channels = x.shape[1]
+    channels = x.shape[0] * x.shape[1]
     ctx.limit(float(matrix.nnz) * channels)
     sums = Sparse(sp.csr_array(sp.kron(sp.eye_array(channels), matrix, format="csr")))
-    total = ctx.affine([(x, sums)], (x.shape[0], channels, *one.size_out))
+    total = ctx.affine([(x, sums)], (*x.shape[:2], *one.size_out))
     return divided(ctx, total, np.tile(np.maximum(counted, 1.0), channels).reshape(total.shape))
 
 
@@ -211,56 +203,68 @@ def resize(ctx: Context) -> Tensor:
     axes = [int(a) % rank for a in ctx.attribute("axes", range(rank))]
     if ctx.has(3) and ctx.constant(3).size:
         sizes = {a: int(n) for a, n in zip(axes, ctx.constant(3).ravel(), strict=True)}
-        scales = {a: n / x.shape[a] for a, n in sizes.items()}
+        scales = {a: Fraction(n, x.shape[a]) for a, n in sizes.items()}
     else:
-        scales = {a: float(s) for a, s in zip(axes, ctx.constant(2).ravel(), strict=True)}
-        sizes = {a: int(np.floor(x.shape[a] * s)) for a, s in scales.items()}
+        scales = {a: Fraction(float(s)) for a, s in zip(axes, ctx.constant(2).ravel(), strict=True)}
+        sizes = {a: floor(x.shape[a] * s) for a, s in scales.items()}
     shape = [sizes.get(a, x.shape[a]) for a in range(rank)]
     ctx.limit(2.0 ** sum(shape[a] != x.shape[a] for a in range(rank)) * float(np.prod([float(n) for n in shape])))
-    matrix = sp.csr_array(np.ones((1, 1)))
+    if min(scales.values(), default=1) <= 0:
+        raise ctx.invalid("its scales are not positive")
+    matrix: Any = sp.csr_array(np.ones((1, 1)))
+    denominator = 1
     for a in range(rank):
-        along = (
-            sp.eye_array(x.shape[a], format="csr")
-            if a not in scales
-            else _resized(ctx, x.shape[a], scales[a], shape[a])
-        )
+        along: Any = sp.eye_array(x.shape[a], format="csr")
+        if a in scales:
+            along, q = _resized(ctx, x.shape[a], scales[a], shape[a])
+            denominator *= q
         matrix = sp.kron(matrix, along, format="csr")
-    if ctx.attribute("mode", "nearest") == "linear":
+    if denominator > _EXACT_INTEGERS:
         ctx.state.idealise("the weights of a linear Resize are taken as the nearest float64 numbers")
-    return ctx.affine([(x, Sparse(sp.csr_array(matrix)))], shape)
+    if denominator > _EXACT_INTEGERS or denominator & (denominator - 1) == 0:
+        # exact for powers of two
+        matrix, denominator = matrix / float(denominator), 1
+    return divided(ctx, ctx.affine([(x, Sparse(sp.csr_array(matrix)))], shape), float(denominator))
 
 
-def _resized(ctx: Context, n: int, scale: float, count: int) -> sp.csr_array:
-    """The matrix (count, n) of one axis; coordinates as in the ONNX specification of Resize."""
-    i = np.arange(count, dtype=np.float64)
+_EXACT_INTEGERS = 2**53
+
+
+def _resized(ctx: Context, n: int, scale: Fraction, count: int) -> tuple[sp.csr_array, int]:
+    """The matrix (count, n) of one axis times q, and q; coordinates as in the ONNX specification of Resize."""
     transformation = ctx.attribute("coordinate_transformation_mode", "half_pixel")
-    if transformation == "half_pixel" or (transformation == "pytorch_half_pixel" and count > 1):
-        at = (i + 0.5) / scale - 0.5
-    elif transformation == "half_pixel_symmetric":
-        at = n / 2 * (1.0 - count / (n * scale)) + (i + 0.5) / scale - 0.5
-    elif transformation == "asymmetric":
-        at = i / scale
-    elif transformation == "align_corners" and n * scale != count:
+    half = Fraction(1, 2)
+    shift = {
+        "half_pixel": half / scale - half,
+        "half_pixel_symmetric": n * half * (1 - count / (n * scale)) + half / scale - half,
+        "asymmetric": Fraction(0),
+    }
+    if transformation == "align_corners" and n * scale != count:
         raise ctx.unsupported("ONNX and ONNX Runtime disagree on align_corners with a fractional size", "give sizes")
-    elif transformation in ("align_corners", "pytorch_half_pixel"):
-        at = i * (n - 1) / max(count - 1, 1)
+    if transformation == "align_corners":
+        at = [Fraction(i * (n - 1), max(count - 1, 1)) for i in range(count)]
+    elif transformation == "pytorch_half_pixel":
+        at = [i / scale + shift["half_pixel"] if count > 1 else Fraction(0) for i in range(count)]
+    elif transformation in shift:
+        at = [i / scale + shift[transformation] for i in range(count)]
     else:
         raise ctx.unsupported(f"the coordinates {transformation} are not supported", "use half_pixel")
     mode = ctx.attribute("mode", "nearest")
     if mode == "nearest":
-        rounding: dict[str, Callable[[Array], Array]] = {
-            "round_prefer_floor": lambda t: np.ceil(t - 0.5),
-            "round_prefer_ceil": lambda t: np.floor(t + 0.5),
-            "floor": np.floor,
-            "ceil": np.ceil,
+        rounding: dict[str, Callable[[Fraction], int]] = {
+            "round_prefer_floor": lambda t: ceil(t - half),
+            "round_prefer_ceil": lambda t: floor(t + half),
+            "floor": floor,
+            "ceil": ceil,
         }
-        at = rounding[ctx.attribute("nearest_mode", "round_prefer_floor")](at)
-        nearest = np.clip(at, 0, n - 1).astype(np.int64)
-        return sp.csr_array((np.ones(count), (np.arange(count), nearest)), shape=(count, n))
+        chosen = rounding[ctx.attribute("nearest_mode", "round_prefer_floor")]
+        nearest = np.clip([chosen(t) for t in at], 0, n - 1)
+        return sp.csr_array((np.ones(count), (np.arange(count), nearest)), shape=(count, n)), 1
     if mode != "linear":
         raise ctx.unsupported(f"{mode} resizing is not supported", "use nearest or linear")
-    low = np.floor(at)
-    weight = at - low
+    low = np.array([floor(t) for t in at])
+    q = lcm(*(t.denominator for t in at))
+    weight = np.array([float((t - floor(t)) * q) for t in at])
     rows = np.tile(np.arange(count), 2)
-    columns = np.clip(np.concatenate([low, low + 1]), 0, n - 1).astype(np.int64)
-    return sp.csr_array((np.concatenate([1.0 - weight, weight]), (rows, columns)), shape=(count, n))
+    columns = np.clip(np.concatenate([low, low + 1]), 0, n - 1)
+    return sp.csr_array((np.concatenate([q - weight, weight]), (rows, columns)), shape=(count, n)), q

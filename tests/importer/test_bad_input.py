@@ -193,6 +193,15 @@ def test_variants_out_of_scope(
     assert "culprit" in refused(path, match, UnsupportedModel)
 
 
+@pytest.mark.parametrize("op", ["Dropout", "BatchNormalization"])
+def test_training_was_the_default_of_opset_6(op: str, write: Any) -> None:
+    constants = {k: np.ones(2) for k in "gbmv"} if op == "BatchNormalization" else {}
+    tested = helper.make_node(op, ["x", *constants], ["y"], is_test=1)
+    load(write([tested], constants, [1, 2, 4, 4], opset=6), check=False)
+    trained = helper.make_node(op, ["x", *constants], ["y"])
+    refused(write([trained], constants, [1, 2, 4, 4], opset=6), "training mode", UnsupportedModel)
+
+
 @pytest.mark.parametrize(("op", "attributes"), [("Gemm", {}), ("Einsum", {"equation": "ij,jk,kl->il"})])
 def test_products_of_signals(op: str, attributes: dict[str, Any], write: Any) -> None:
     nodes = [

@@ -50,7 +50,6 @@ NETWORKS_REFUSED = {
     r"operator_symbolic_override$": "a scale that depends on the signal",
     r"operator_non_float_params": "do not change continuously",
     r"operator_(addmm|mm)$": "a product of two signals",
-    r"operator_conv$": "make its input smaller",
     r"operator_pow$": "an exponent depends on the input",
 }
 

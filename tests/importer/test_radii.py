@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from math import floor
 
 import mpmath
 import numpy as np
@@ -110,6 +111,46 @@ def test_means(write, window):
     node = helper.make_node("AveragePool", ["x"], ["y"], kernel_shape=[window], strides=[window])
     a = diagonal(load(write([node], {}, [1, 1, 4 * window])))
     assert holds(a, [Fraction(1, window)] * 4)
+
+
+def within(a: Diagonal, square: Fraction) -> bool:
+    """Whether each entry is the root of a number, up to its radius."""
+    ends = [(Fraction(e) - Fraction(r), Fraction(e) + Fraction(r)) for e, r in zip(a.entries, a.radii, strict=True)]
+    return all(low**2 <= square <= high**2 for low, high in ends)
+
+
+@pytest.mark.parametrize("n", [3, 5, 6, 7, 10, 11])
+def test_roots_of_counts(write, n):
+    normalised = helper.make_node("MeanVarianceNormalization", ["x"], ["y"], axes=[1])
+    scores = helper.make_node("Attention", ["x", "k", "v"], ["y"])
+    keys = {key: np.ones((1, 1, 2, n), np.float32) for key in ("k", "v")}
+    for node, constants, shape, opset in ((normalised, {}, [1, n], 13), (scores, keys, [1, 1, 1, n], 23)):
+        graph = load(write([node], constants, shape, opset=opset), check=False)
+        found = [a for _, part in graph.walk() if isinstance(part, Affine) for a in part.maps if a.radius is not None]
+        assert not graph.idealisations
+        assert any(isinstance(a, Diagonal) and within(a, Fraction(1, n)) for a in found)
+
+
+@pytest.mark.parametrize(("by", "exact"), [(2.0, True), (0.6, False), (1.5, False)])
+def test_weights_of_resizing(write, by, exact):
+    """Whole numbers over a common denominator, which is exact or enclosed."""
+    scale = np.array([1.0, 1.0, by], np.float32)
+    node = helper.make_node("Resize", ["x", "", "s"], ["y"], mode="linear")
+    graph = load(write([node], {"s": scale}, [1, 1, 7]))
+    ratio = Fraction(float(scale[2]))
+    maps = [a for _, part in graph.walk() if isinstance(part, Affine) for a in part.maps]
+    assert not graph.idealisations
+    assert len(maps) == 2 - exact
+    for i, row in enumerate(maps[0].to_dense()):
+        at = (i + Fraction(1, 2)) / ratio - Fraction(1, 2)
+        truth = [Fraction(0)] * 7
+        for k, share in ((floor(at), floor(at) + 1 - at), (floor(at) + 1, at - floor(at))):
+            truth[min(max(k, 0), 6)] += share
+        low, high = [Fraction(1)], [Fraction(1)]
+        if not exact:
+            entry, radius = Fraction(maps[1].entries[i]), Fraction(maps[1].radii[i])
+            low, high = [entry - radius], [entry + radius]
+        assert all(low[0] * Fraction(w) <= t <= high[0] * Fraction(w) for w, t in zip(row, truth, strict=True))
 
 
 def test_batch_normalisation(write):
