@@ -149,7 +149,7 @@ def test_a_leaf_that_cannot_be_improved_keeps_the_bound_of_its_parent(monkeypatc
     prepared, root = rooted(graph, Claim())
     plain = Channels.node
 
-    def worse(self: Channels, cuts: tuple[tuple[int, int], ...]) -> Node:
+    def worse(self: Channels, cuts: tuple[tuple[int, int], ...], *others: object) -> Node:
         node = plain(self, cuts)
         scalings = tuple(replace(s, m=2.0 * s.m) for s in node.leaf.scalings) if cuts else node.leaf.scalings
         leaf = replace(node.leaf, scalings=scalings)

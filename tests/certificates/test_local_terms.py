@@ -95,7 +95,7 @@ def test_radii_of_maps_cost(sweep):
 
 @pytest.mark.usefixtures("_coarse")
 def test_slopes_sums_and_losses_cost(sweep, monkeypatch):
-    lines = SimpleNamespace(above=np.ones(1), below=np.ones(1), over=np.zeros(1), under=np.zeros(1))
+    lines = linear.Lines(below=np.ones(1), under=np.zeros(1), above=np.ones(1), over=np.zeros(1))
     sweep.lines = {1: lines}
     lost = []
     monkeypatch.setattr(sweep, "_lose", lambda error: lost.append(float(error[0])))
@@ -125,7 +125,6 @@ def test_bounds_of_functionals_are_rounded_up(sweep, monkeypatch):
     monkeypatch.setattr(linear, "up", lambda x: x + 1.0)
     assert found.upper({0: np.ones((1, 1))})[0] == 7.0
     monkeypatch.setattr(linear, "UNIT", 1.0)
-    monkeypatch.setattr(linear.Backward, "_planes", lambda self, position, node: None)
     monkeypatch.setattr(linear.Backward, "_image", lambda self, position, columns: setattr(self, "lost", np.ones(1)))
     assert found.upper({1: np.ones((1, 1))})[0] == 68.0
 
