@@ -170,9 +170,9 @@ class Softmax(ActivationRecord):
         diagonal = np.einsum("bii->bi", J.high).max(axis=1)
         top = np.minimum(2.0 * diagonal, 0.5)
         K, rho = nearer(J, 0.5 * top[:, None, None] * centring, 0.5 * top)
-        K = centring @ K @ centring
-        # the centring twice, off by a unit in its last place, and two products of matrices with moduli below 2
+        # the centring twice, off by a unit in its last place, and two products with rows of moduli that sum up to 2 at most
         room = np.full_like(K, 64.0 * k * UNIT) * np.abs(K).max(axis=(1, 2), keepdims=True) + _TINY
+        K = centring @ K @ centring
         assert form.P_radius is not None
         scale = 4.0 * up(rho)[:, None, None]
         P = form.P * scale
