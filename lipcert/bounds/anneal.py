@@ -8,14 +8,13 @@ layer; for ReLU these are the slopes σ(2 beta z / rms z). While beta rises from
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lipcert.bounds.moduli import Sweeps
 from lipcert.bounds.operator_norm import aligned, length
-from lipcert.constraints.interconnection import apply_blocks
-from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, Input
+from lipcert.graph.nodes import Activation, Affine, Graph, Input
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array
@@ -29,18 +28,6 @@ _FIRST, _SECOND = 0.9, 0.99
 _TINY = 1e-300
 SWEEPS = 4
 """Sweeps of as many samples that a step takes."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Modulus:
-    """The matrices of one layer of moduli, and their transposes."""
-
-    K: Array
-    P: Array
-    Q: Array
-    Kt: Array
-    Pt: Array
-    Qt: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,17 +53,8 @@ class Annealing:
     """
 
     def __init__(self, graph: Graph, norm: Norm, output_norm: Norm, cost: SweepCost) -> None:
-        self.graph, self.p, self.q, self.cost = graph, norm, output_norm, cost
-
-    @cached_property
-    def _moduli(self) -> dict[int, _Modulus]:
-        found = {}
-        for position, node in self.graph.walk():
-            if isinstance(node, Activation):
-                form = node.normal_form
-                parts = (form.K, form.P, form.Q)
-                found[position] = _Modulus(*parts, *(np.ascontiguousarray(x.swapaxes(1, 2)) for x in parts))
-        return found
+        self.p, self.q, self.cost = norm, output_norm, cost
+        self.sweeps = Sweeps(graph)
 
     @staticmethod
     def applies(graph: Graph) -> bool:
@@ -137,53 +115,23 @@ class Annealing:
     def _forward(self, both: Array, beta: float, sharp: bool) -> tuple[Array, dict[int, _Slopes]]:
         """Values and tangents side by side."""
         samples = both.shape[1] // 2
-        values: dict[int, Array] = {}
         kept: dict[int, _Slopes] = {}
-        for position, node in self.graph.walk():
-            match node:
-                case Input():
-                    values[position] = both
-                case Affine():
-                    total = np.array(node.maps[0] @ values[node.parents[0]])
-                    for a, parent in zip(node.maps[1:], node.parents[1:], strict=True):
-                        total = total + a @ values[parent]
-                    if node.bias is not None:
-                        total[:, :samples] += node.bias[:, None]
-                    values[position] = total
-                case Activation():
-                    form = self._moduli[position]
-                    z = values[node.parent]
-                    moved = apply_blocks(form.Q, z)
-                    q, rate = moved[:, :samples], moved[:, samples:]
-                    sharpness = beta / np.maximum(np.sqrt((q**2).mean(axis=0)), _TINY)
-                    s = np.tanh(sharpness * q)
-                    kept[position] = _Slopes(s, np.sign(q) if sharp else s, sharpness * (1.0 - s**2) * rate)
-                    moduli = np.hstack([np.abs(q), s * rate])
-                    values[position] = apply_blocks(form.K, z) + apply_blocks(form.P, moduli)
-                case FixedPoint():
-                    raise AssertionError("no annealing through an implicit layer")
-                case other:
-                    assert_never(other)
-        return values[self.graph.output], kept
+
+        def bent(position: int, moved: Array) -> Array:
+            q, rate = moved[:, :samples], moved[:, samples:]
+            sharpness = beta / np.maximum(np.sqrt((q**2).mean(axis=0)), _TINY)
+            s = np.tanh(sharpness * q)
+            kept[position] = _Slopes(s, np.sign(q) if sharp else s, sharpness * (1.0 - s**2) * rate)
+            return np.hstack([np.abs(q), s * rate])
+
+        return self.sweeps.forward(both, bent, samples), kept
 
     def _backward(self, seed: Array, kept: dict[int, _Slopes]) -> Array:
         """The adjoints of tangents and of values side by side, at the input."""
         samples = seed.shape[1] // 2
-        adjoint = {self.graph.output: seed}
-        for position, node in reversed(list(self.graph.walk())):
-            if position not in adjoint or isinstance(node, Input):
-                continue
-            c = adjoint[position]
-            if isinstance(node, Affine):
-                parts = [a.adjoint(c) for a in node.maps]
-            elif isinstance(node, FixedPoint):
-                raise AssertionError("no annealing through an implicit layer")
-            else:
-                form, slopes = self._moduli[position], kept[position]
-                inner = apply_blocks(form.Pt, c)
-                tangent, value = inner[:, :samples], inner[:, samples:]
-                inner = np.hstack([slopes.tangent * tangent, slopes.value * value + slopes.bend * tangent])
-                parts = [apply_blocks(form.Kt, c) + apply_blocks(form.Qt, inner)]
-            for parent, part in zip(node.parents, parts, strict=True):
-                adjoint[parent] = adjoint[parent] + part if parent in adjoint else part
-        return adjoint.get(self.graph.inputs[0], np.zeros((self.graph.input_size, 2 * samples)))
+
+        def bent(position: int, inner: Array) -> Array:
+            slopes, tangent, value = kept[position], inner[:, :samples], inner[:, samples:]
+            return np.hstack([slopes.tangent * tangent, slopes.value * value + slopes.bend * tangent])
+
+        return self.sweeps.backward(seed, bent)

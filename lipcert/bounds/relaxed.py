@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, assert_never
 import numpy as np
 
 from lipcert.bounds.effort import Effort, SweepCost
+from lipcert.bounds.moduli import Sweeps
 from lipcert.bounds.operator_norm import aligned, length
 from lipcert.bounds.search import default_seconds
 from lipcert.bounds.witness import lower_end, proven_length
-from lipcert.constraints.interconnection import apply_blocks, signed_channels
+from lipcert.constraints.interconnection import signed_channels
 from lipcert.errors import DoesNotApply
 from lipcert.graph import balls
 from lipcert.graph.nodes import Activation, Affine, FixedPoint, Graph, Input
@@ -110,23 +111,6 @@ def relaxed_maximum(
 
 
 @dataclass(frozen=True, eq=False)
-class _Form:
-    """The matrices of one layer, and their transposes."""
-
-    K: Array
-    P: Array
-    Q: Array
-    Kt: Array
-    Pt: Array
-    Qt: Array
-
-    @classmethod
-    def of(cls, form: NormalForm) -> _Form:
-        parts = (form.K, form.P, form.Q)
-        return cls(*parts, *(np.ascontiguousarray(x.swapaxes(1, 2)) for x in parts))
-
-
-@dataclass(frozen=True, eq=False)
 class Pool:
     """Vectors of signs with their directions, the best one first.
 
@@ -179,21 +163,19 @@ class Ascent:
     """
 
     def __init__(self, graph: Graph, norm: Norm, output_norm: Norm, rng: np.random.Generator) -> None:
-        self.graph, self.p, self.q, self.rng = graph, norm, output_norm, rng
+        self.p, self.q, self.rng = norm, output_norm, rng
+        self.inputs, self.sweeps = graph.input_size, Sweeps(graph)
         self._signs: dict[int, Array] = {}
         self._beta: Array | None = None
         self._noise = 0.0
         self._moved: dict[int, Array] = {}
         self._adjoint: dict[int, Array] = {}
-        self._forms = {
-            position: _Form.of(node.normal_form) for position, node in graph.walk() if isinstance(node, Activation)
-        }
 
     def annealed(self) -> Pool:
         """From random directions, by numbers between −1 and 1 that become signs."""
         self._signs, self._adjoint = {}, {}
         first = np.geomspace(*SOFTEST, SAMPLES)
-        d = aligned(self.rng.standard_normal((self.graph.input_size, SAMPLES)), self.p)
+        d = aligned(self.rng.standard_normal((self.inputs, SAMPLES)), self.p)
         for part in np.linspace(0.0, 1.0, STEPS):
             self._beta, self._noise = first ** (1.0 - part) * SHARPEST**part, NOISE * (1.0 - part)
             d = self._step(d)
@@ -243,49 +225,23 @@ class Ascent:
 
     def _forward(self, d: Array) -> Array:
         """J(S) d; signs follow what the last sweep back says of them."""
-        values: dict[int, Array] = {}
-        for position, node in self.graph.walk():
-            match node:
-                case Input():
-                    values[position] = d
-                case Affine():
-                    total = np.array(node.maps[0] @ values[node.parents[0]])
-                    for a, parent in zip(node.maps[1:], node.parents[1:], strict=True):
-                        total = total + a @ values[parent]
-                    values[position] = total
-                case Activation():
-                    form = self._forms[position]
-                    z = values[node.parent]
-                    moved = self._moved[position] = apply_blocks(form.Q, z)
-                    if position in self._adjoint:
-                        self._chosen(position, self._adjoint[position] * moved)
-                    s = self._signs.setdefault(position, np.zeros_like(moved))
-                    values[position] = apply_blocks(form.K, z) + apply_blocks(form.P, s * moved)
-                case FixedPoint():
-                    raise AssertionError("an implicit layer has no signs")
-                case other:
-                    assert_never(other)
-        return values[self.graph.output]
+
+        def signed(position: int, moved: Array) -> Array:
+            self._moved[position] = moved
+            if position in self._adjoint:
+                self._chosen(position, self._adjoint[position] * moved)
+            return self._signs.setdefault(position, np.zeros_like(moved)) * moved
+
+        return self.sweeps.forward(d, signed)
 
     def _backward(self, c: Array) -> Array:
         """J(S)ᵀ c; signs follow on the way."""
-        adjoint = {self.graph.output: c}
-        for position, node in reversed(list(self.graph.walk())):
-            if position not in adjoint or isinstance(node, Input):
-                continue
-            at = adjoint[position]
-            if isinstance(node, Affine):
-                parts = [a.adjoint(at) for a in node.maps]
-            elif isinstance(node, FixedPoint):
-                raise AssertionError("an implicit layer has no signs")
-            else:
-                form = self._forms[position]
-                inner = self._adjoint[position] = apply_blocks(form.Pt, at)
-                s = self._chosen(position, inner * self._moved[position])
-                parts = [apply_blocks(form.Kt, at) + apply_blocks(form.Qt, s * inner)]
-            for parent, part in zip(node.parents, parts, strict=True):
-                adjoint[parent] = adjoint[parent] + part if parent in adjoint else part
-        return adjoint.get(self.graph.inputs[0], np.zeros((self.graph.input_size, c.shape[1])))
+
+        def signed(position: int, inner: Array) -> Array:
+            self._adjoint[position] = inner
+            return self._chosen(position, inner * self._moved[position]) * inner
+
+        return self.sweeps.backward(c, signed)
 
 
 def _proven(graph: Graph, norm: Norm, output_norm: Norm, signs: dict[int, Array], d: Array) -> float:
