@@ -238,10 +238,10 @@ class MatrixProduct(Bilinear):
     def adjoint_range(self, block: int, parameters: Parameters, on: Interval, cotangent: Interval) -> Interval:
         A, B = self._ranges(block, parameters, on, needed=False)
         g = _shaped(cotangent, (-1, A.low.shape[1], B.low.shape[2]))
-        parts = _matrix_times(g, _turned(B)), _matrix_times(_turned(A), g)
+        parts = matrix_times(g, turned(B)), matrix_times(turned(A), g)
         blocks = len(g.low)
-        low, high = (np.hstack([e.reshape(blocks, -1) for e in ends]) for ends in zip(*parts, strict=True))
-        return Interval(low.ravel(), high.ravel())
+        ends = ([part.low for part in parts], [part.high for part in parts])
+        return Interval(*(np.hstack([end.reshape(blocks, -1) for end in both]).ravel() for both in ends))
 
     def lipschitz(
         self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
@@ -520,23 +520,22 @@ def _shaped(x: Interval, shape: tuple[int, ...]) -> Interval:
     return Interval(x.low.reshape(shape), x.high.reshape(shape))
 
 
-def _turned(x: Interval) -> Interval:
+def turned(x: Interval) -> Interval:
     """The transposed matrices."""
     return Interval(x.low.swapaxes(1, 2), x.high.swapaxes(1, 2))
 
 
-def _matrix_times(A: Interval, B: Interval) -> tuple[Array, Array]:
-    """The ends of A·B for matrices (blocks, …), by midpoints and radii, rounded outward."""
+def matrix_times(A: Interval, B: Interval) -> Interval:
+    """A·B for matrices (blocks, …), by midpoints and radii, rounded outward."""
     a, b, spread = A.middle(), B.middle(), B.radius()
     size = B.magnitude()
     k = gamma(a.shape[2] + 4)
     with np.errstate(invalid="ignore", over="ignore"):
         room = (np.abs(a) @ (spread + k * size) + A.radius() @ size) * (1.0 + 4.0 * k) + TINY
-    with np.errstate(invalid="ignore", over="ignore"):
         exact = a @ b
         low, high = down(exact - room), up(exact + room)
     known = np.isfinite(low) & np.isfinite(high)
-    return np.where(known, low, -np.inf), np.where(known, high, np.inf)
+    return Interval(np.where(known, low, -np.inf), np.where(known, high, np.inf))
 
 
 def _flat(M: Array) -> Array:

@@ -33,9 +33,9 @@ def positive(ctx: click.Context, param: click.Parameter, value: float | None) ->
 
 def seconds(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
     """A time above zero, and no longer than a year."""
-    if value is not None and not 0.0 < value <= YEAR:
-        raise click.BadParameter(f"{value} is not above zero" if not value > 0.0 else f"{value} s are more than a year")
-    return value
+    if value is not None and value > YEAR:
+        raise click.BadParameter(f"{value} s are more than a year")
+    return positive(ctx, param, value)
 
 
 def processes(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lipcert.activations.products import Bilinear
+from lipcert.activations.products import Bilinear, matrix_times, turned
 from lipcert.activations.record import Pointwise
 from lipcert.errors import DoesNotApply
 from lipcert.graph.linear_maps import Index
@@ -474,14 +474,8 @@ class _Functional:
 def _applied(J: Interval, g: Interval) -> Interval:
     """The range of JᵀG, block by block."""
     blocks, outputs, _ = J.low.shape
-    at, spread, most = (part.reshape(blocks, outputs, 1) for part in (g.middle(), g.radius(), g.magnitude()))
-    middle = J.middle().swapaxes(1, 2)
-    k = gamma(outputs + 4)
-    room = (np.abs(middle) @ (spread + k * most) + J.radius().swapaxes(1, 2) @ most) * (1.0 + 4.0 * k) + TINY
-    exact = middle @ at
-    low, high = down(exact - room).ravel(), up(exact + room).ravel()
-    known = np.isfinite(low) & np.isfinite(high)
-    return Interval(np.where(known, low, -np.inf), np.where(known, high, np.inf))
+    found = matrix_times(turned(J), Interval(*(end.reshape(blocks, outputs, 1) for end in (g.low, g.high))))
+    return Interval(found.low.ravel(), found.high.ravel())
 
 
 def _room(x: Array) -> float:

@@ -75,7 +75,8 @@ def _guesses(problems: Sequence[Problem | OperatorProblem]) -> Array:
     """Guesses of their bounds, where they share R and these are quick; else infinite."""
     first = problems[0]
     if isinstance(first, Problem) and all(isinstance(p, Problem) and p.R is first.R for p in problems):
-        return np.array([p.guess() for p in problems if isinstance(p, Problem)])
+        reach = first.reach()
+        return np.array([p.guess(reach) for p in problems if isinstance(p, Problem)])
     return np.full(len(problems), np.inf)
 
 

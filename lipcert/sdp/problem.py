@@ -110,10 +110,10 @@ class Problem:
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise InvalidRequest(f"not a saved problem ({error})", where=str(path)) from None
 
-    def guess(self) -> float:
-        """About in which order the bounds of problems of one R come: the product of the layers, channel by channel."""
+    def reach(self) -> Array:
+        """About how far each channel moves: the product of the layers before it, the same for all problems of one R."""
         channels = self.column[: self.channels]
-        inner, outer = np.abs(self.R), np.abs(self.Y)
+        inner = np.abs(self.R)
         inputs = inner[:, channels.size :].sum(axis=1)
         size = np.zeros(self.multipliers)
         for _ in range(_LAYERS):
@@ -122,7 +122,12 @@ class Problem:
             if np.array_equal(largest, size):
                 break
             size = largest
-        guess = float(outer[:, channels.size :].sum() + (outer[:, : channels.size] @ size[channels]).sum())
+        return np.asarray(size[channels])
+
+    def guess(self, reach: Array) -> float:
+        """About in which order the bounds of problems of one R come: the product of the layers, channel by channel."""
+        outer = np.abs(self.Y)
+        guess = float(outer[:, reach.size :].sum() + (outer[:, : reach.size] @ reach).sum())
         return guess if np.isfinite(guess) else np.inf
 
     def split(self, y: Array) -> Multipliers:
