@@ -12,7 +12,7 @@ import numpy as np
 
 from lipcert import budget
 from lipcert.bounds.branch import Tree
-from lipcert.bounds.forest import Cutting, Forest, forest
+from lipcert.bounds.forest import Cutting, Forest, forest, grown
 from lipcert.bounds.run import Run
 from lipcert.bounds.settings import Settings
 from lipcert.bounds.types import Bound, OutputBound
@@ -232,9 +232,9 @@ def answer(
             progress(step)
 
     watch = Watch(report)
-    search, notes = _admitted(graph, search, settings.time_limit)
+    search, own_limit, notes = _shared(graph, search, settings.time_limit)
     # what overflows is not proven, which is message enough
-    with np.errstate(over="ignore", invalid="ignore"), budget.within(_own_limit(graph, search, settings.time_limit)):
+    with np.errstate(over="ignore", invalid="ignore"), budget.within(own_limit):
         proven = Run(graph, claim, settings, watch, guided=search is not None).run()
     proposal = proven.settled
     search = _timed(graph, search, settings.time_limit, time.perf_counter() - started)
@@ -280,28 +280,20 @@ def answer(
     return _honest(result, settings.tolerance)
 
 
-def _admitted(graph: Graph, search: Search | None, limit: float | None) -> tuple[Search | None, list[str]]:
-    """The search, or none and a note where the proof of its witness alone would break a limit."""
+def _shared(
+    graph: Graph, search: Search | None, limit: float | None
+) -> tuple[Search | None, float | None, tuple[str, ...]]:
+    """The search, what it leaves of a limit, and notes; no search whose proof alone would break the limit."""
     if search is None or search.seconds is not None or limit is None:
-        return search, []
+        return search, limit, ()
     from lipcert.bounds.witness import proof_seconds
 
     proof = proof_seconds(graph)
-    if proof <= max(_PROMPT, (_MOST_SEARCH - _LEAST_SEARCH) * limit):
-        return search, []
-    return None, [f"no lower bound is looked for: its proof alone would take about {proof:.0f} s of {limit:g} s"]
-
-
-def _own_limit(graph: Graph, search: Search | None, limit: float | None) -> float | None:
-    """What a limit leaves for the upper bound, the search for the lower one and its proof taken off."""
-    if limit is None:
-        return None
-    if search is None or search.seconds is not None:
-        return limit
-    from lipcert.bounds.witness import proof_seconds
-
-    part = min(_MOST_SEARCH * limit, _LEAST_SEARCH * limit + proof_seconds(graph))
-    return max(0.0, min(budget.left(), limit) - part)
+    if proof > max(_PROMPT, (_MOST_SEARCH - _LEAST_SEARCH) * limit):
+        note = f"no lower bound is looked for: its proof alone would take about {proof:.0f} s of {limit:g} s"
+        return None, limit, (note,)
+    part = min(_MOST_SEARCH * limit, _LEAST_SEARCH * limit + proof)
+    return search, max(0.0, min(budget.left(), limit) - part), ()
 
 
 def _timed(graph: Graph, search: Search | None, limit: float | None, spent: float) -> Search | None:
@@ -397,8 +389,6 @@ def _branched(
 
 def _tree(proven: Proven, graph: Graph, settings: Settings, cutting: Cutting, lower: float, watch: Watch) -> Tree:
     """The tree of all outputs together, or of the only one."""
-    from lipcert.bounds.branch import branch
-    from lipcert.bounds.branch.choose import strategy
     from lipcert.certificates import Certificate
 
     def tell(step: Progress) -> None:
@@ -409,15 +399,7 @@ def _tree(proven: Proven, graph: Graph, settings: Settings, cutting: Cutting, lo
     root = proven.certificate
     if root is None:
         root = Certificate.bare(graph, proven.job.claim, settings.form, proven.value)
-    return branch(
-        strategy(cutting.on, graph, root.claim, root.form),
-        root,
-        seconds=cutting.seconds,
-        lower=lower,
-        gap=cutting.gap,
-        jobs=settings.jobs,
-        progress=tell,
-    )
+    return grown(graph, root, cutting, lower, jobs=settings.jobs, progress=tell)
 
 
 def read_model(model: Graph | str | Path) -> tuple[Graph, str, str]:

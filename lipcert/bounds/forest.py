@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lipcert.bounds.branch import branch
-from lipcert.bounds.branch.choose import strategy
+from lipcert.bounds.branch.choose import require_known, strategy
 from lipcert.certificates import Certificate
-from lipcert.errors import DoesNotApply, NotCertified
+from lipcert.errors import DoesNotApply, InvalidRequest, NotCertified
 from lipcert.graph.selection import Selection
 from lipcert.sdp.outcome import Status
 
@@ -42,9 +42,6 @@ class Cutting:
         InvalidRequest
             If one of them is negative, or nothing is called so.
         """
-        from lipcert.bounds.branch.choose import require_known
-        from lipcert.errors import InvalidRequest
-
         require_known(on)
         seconds = None if branch is True or branch == float("inf") else float(branch)
         if not gap >= 0 or (seconds is not None and not seconds >= 0):
@@ -94,6 +91,27 @@ class Forest:
         return [
             old if new is None else max(old, new, key=lambda b: b.value) for old, new in zip(before, found, strict=True)
         ]
+
+
+def grown(
+    graph: Graph,
+    root: Certificate,
+    cutting: Cutting,
+    lower: float,
+    *,
+    jobs: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Tree:
+    """The tree below a certificate, by what is cut of this network."""
+    return branch(
+        strategy(cutting.on, graph, root.claim, root.form),
+        root,
+        seconds=cutting.seconds,
+        lower=lower,
+        gap=cutting.gap,
+        jobs=jobs,
+        progress=progress,
+    )
 
 
 def forest(
@@ -146,16 +164,9 @@ def forest(
         left = None if cutting.seconds is None else max(0.0, cutting.seconds - (time.perf_counter() - started))
         claim = replace(whole.claim, outputs=Selection((labels[i],)))
         root = Certificate.bare(graph, claim, whole.form, values[i])
+        own = replace(cutting, seconds=None if left is None else left / (len(open_ones) - k))
         try:
-            trees[i] = branch(
-                strategy(cutting.on, graph, claim, whole.form),
-                root,
-                seconds=None if left is None else left / (len(open_ones) - k),
-                lower=lowers[i],
-                gap=cutting.gap,
-                jobs=jobs,
-                progress=tell(f"output {labels[i]}"),
-            )
+            trees[i] = grown(graph, root, own, lowers[i], jobs=jobs, progress=tell(f"output {labels[i]}"))
         except (DoesNotApply, NotCertified):
             if not trees and k == len(open_ones) - 1:
                 raise

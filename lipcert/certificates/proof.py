@@ -46,8 +46,6 @@ SPEED = 1e10
 """operations a second, for a guess of its time."""
 FRONT_TRIES, FRONT_SPEED, ENTRY_SECONDS = 1.5, 2.5e10, 4e-7
 """The same of the proof by a front, and what an entry of its matrix takes."""
-
-
 TOO_LONG = 2.0
 """How many times what is left a proof may be expected to take: the guesses are rather too much."""
 
