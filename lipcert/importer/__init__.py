@@ -5,6 +5,7 @@ from lipcert.importer import (  # noqa: F401  (they register their handlers)
     attention,
     classical,
     contractions,
+    contributed,
     gated,
     linear,
     movement,

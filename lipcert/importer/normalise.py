@@ -16,7 +16,10 @@ OLDEST = 6
 
 LIPCERT_DOMAINS = ("lipcert.fixedpoint", "lipcert.cell")
 
-ONNX_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
+OTHER_DOMAINS = ("ai.onnx.ml", "com.microsoft")
+"""Domains whose operators are named with their domain: those of classical models, and those that ONNX Runtime adds."""
+
+ONNX_DOMAINS = ("", "ai.onnx", *OTHER_DOMAINS)
 
 Functions = dict[tuple[str, str], onnx.FunctionProto]
 

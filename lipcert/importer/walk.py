@@ -17,6 +17,7 @@ from onnx.reference import ReferenceEvaluator
 from lipcert import budget
 from lipcert.errors import InvalidModel, LipcertError, UnsupportedModel
 from lipcert.importer.dialects import handler_of
+from lipcert.importer.normalise import OTHER_DOMAINS
 from lipcert.importer.reader import to_array
 from lipcert.importer.registry import (
     FLOATING,
@@ -118,15 +119,15 @@ def step(node: onnx.NodeProto, state: State, values: Mapping[str, Value]) -> Seq
     operands = tuple(values[name] if name else None for name in node.input)
     if node.domain in state.calls:
         return state.calls[node.domain](node, operands, state)
-    classical = node.domain == "ai.onnx.ml"
-    _check_arity(node, _NEWEST_ML if classical else state.opset, where)
+    other = node.domain in OTHER_DOMAINS
+    _check_arity(node, state.opset, where)
     if node.op_type in _SHAPE_ONLY and isinstance(operands[0], (Tensor, Deferred)):
         return (_shape_of(node, operands[0].shape),)
     constant = not any(isinstance(value, (Tensor, Deferred)) for value in operands)
-    if constant and not classical and not _has_graph(node) and node.op_type not in _SEQUENCES:
+    if constant and not other and not _has_graph(node) and node.op_type not in _SEQUENCES:
         results = fold(node, operands, state)
         return [finite(np.asarray(result), where) for result in results]
-    op = f"{node.domain}.{node.op_type}" if classical else node.op_type
+    op = f"{node.domain}.{node.op_type}" if other else node.op_type
     handler = handler_of(op, state.opset)
     if handler is None:
         raise UnsupportedModel(
@@ -152,13 +153,18 @@ def _is_mask(value: Value | None) -> bool:
 
 
 def _check_arity(node: onnx.NodeProto, opset: int, where: str) -> None:
-    """Whether the op exists in this opset and takes as many inputs and outputs."""
+    """Whether the op exists in this opset and takes as many inputs and outputs; handlers check those without a schema."""
+    if node.domain == "com.microsoft":
+        return
+    version = _NEWEST_ML if node.domain == "ai.onnx.ml" else opset
     try:
-        schema = onnx.defs.get_schema(node.op_type, opset, "" if node.domain == "ai.onnx" else node.domain)
+        schema = onnx.defs.get_schema(node.op_type, version, "" if node.domain == "ai.onnx" else node.domain)
     except onnx.defs.SchemaError:
         whole = f"ONNX{'-ML' * bool(node.domain == 'ai.onnx.ml')}"
         raise UnsupportedModel(
-            f"there is no op {node.op_type} in version {opset} of {whole}", where=where, advice="export the model again"
+            f"there is no op {node.op_type} in version {version} of {whole}",
+            where=where,
+            advice="export the model again",
         ) from None
     for what, count, least, most in (
         ("inputs", len(node.input), schema.min_input, schema.max_input),
