@@ -40,8 +40,8 @@ WEAK = 1e-6
 """Relative loss from which another proof is tried too."""
 PATIENCE = 60.0
 """Seconds that the dense proof may take, where the sparse one has to give room for what groups preserve."""
-TRIES = 4.0
-"""Factorisations that a proof takes, and"""
+TRIES, LARGE_TRIES = 4.0, 2.0
+"""Factorisations that a proof takes, of small and of large matrices, and"""
 SPEED = 1e10
 """operations a second, for a guess of its time."""
 FRONT_TRIES, FRONT_SPEED, ENTRY_SECONDS = 1.5, 2.5e10, 4e-7
@@ -87,9 +87,12 @@ class Dense:
         return 56 * height * width
 
     def seconds(self) -> float:
-        """A few factorisations of the smaller Gram matrix."""
+        """A few Gram matrices and their factorisations."""
         height, width = self._shape
-        return TRIES * height * width * (height + min(height, width)) / SPEED
+        small = min(height, width)
+        if height > LARGE:
+            return LARGE_TRIES * small * small * (max(height, width) + small / 3.0) / SPEED
+        return TRIES * height * width * (height + small) / SPEED
 
     @cached_property
     def system(self) -> Interconnection[Enclosure]:

@@ -23,6 +23,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.linalg.lapack import dpotrf
 
+from lipcert import budget
 from lipcert.certificates.claims import LARGEST, SMALLEST, Scaling, holds, scaled
 from lipcert.certificates.contraction import loss
 from lipcert.certificates.spectral import largest_eigenvalue
@@ -87,6 +88,8 @@ def _along_depth(system: Interconnection[Enclosure], case: Case, start: Scaling,
     # below what the proof loses a shift changes nothing
     first = UNIT * max(system.R.mid.shape) ** 2
     for shift in (0.0, *(first * 4.0**k for k in range(30) if system.groups.count)):
+        if shift and not budget.left():
+            break
         found = _smallest_proven(system, case, _shifted(system, start, shift))
         if found is None:
             if best is not None:

@@ -39,6 +39,8 @@ _STAGES = {
     Tie.CHANNEL: ((Tie.LAYER, 1e-2, 0.2),),
     Tie.NEURON: ((Tie.LAYER, 1e-2, 0.15), (Tie.CHANNEL, 3e-2, 0.5)),
 }
+# power iterations for the norm of a layer's columns, from a random vector and from that for another c
+_POWERS, _MORE_POWERS = 12, 4
 # how far points are eased that a longer search refutes
 _EASES = (0.0, *np.geomspace(1e-9, 1e-3, 13))
 # how often the model goes on after that
@@ -255,6 +257,7 @@ def _start(evaluator: Evaluator) -> Point | None:
     op = evaluator.operator
     groups = op.groups
     layers = int(groups.layer.max(initial=-1)) + 1
+    leading: dict[int, Array] = {}
     c = 1.2
     while c < 2.0 * layers + 4.0:
         lam, norm = np.ones(groups.count), 1.0
@@ -263,14 +266,17 @@ def _start(evaluator: Evaluator) -> Point | None:
             mask = np.concatenate([groups.layer[groups.column] == k, inputs])[:, None]
             seen = np.where(groups.layer[groups.row] > k, lam[groups.row], 0.0)
             weights = np.concatenate([seen, np.ones(op.outputs)])[:, None]
-            v = evaluator.rng.standard_normal((op.shape[1], 1)) * mask
+            # the next c begins where the last one ended
+            known = leading.get(k)
+            v = evaluator.rng.standard_normal((op.shape[1], 1)) * mask if known is None else known
             found = 0.0
-            for _ in range(12):
+            for _ in range(_POWERS if known is None else _MORE_POWERS):
                 v = op.adjoint(weights * (op @ v)) * mask
                 found = float(np.linalg.norm(v))
                 if found == 0.0:
                     break
                 v /= found
+            leading[k] = v
             norm = max(1.02 * c * found, 1e-12 * norm)
             if k >= 0:
                 lam[groups.layer == k] = norm
