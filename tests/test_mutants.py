@@ -17,7 +17,7 @@ from mutants import EXEMPT, TABLE
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "lipcert"
 # what an error term looks like
-ROUNDING = r"gamma\(|UNIT|TINY|FLOOR|LEAST|_UP\b|nextafter|spacing|_(up|down)\(|SQRT2|inflation\(|\*\*-"
+ROUNDING = r"gamma\(|UNIT|TINY|FLOOR|LEAST|_UP\b|nextafter|spacing|\b_?(up|down)\(|SQRT2|inflation\(|\*\*-"
 ERRORS = r"|_ROOT\b|_outward|cholesky_room|_gram_error|norm_bound|\.rad\b|radi(us|i)\b|1e-9\)"
 MUTANTS = [
     pytest.param(file, test, term, instead, id=f"{file}-{number}")

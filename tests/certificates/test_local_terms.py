@@ -9,15 +9,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from amplified import amplify
 from numpy.testing import assert_array_less
 
-from lipcert.certificates import front, margin, nearby, normwise
+from lipcert.certificates import front, margin, nearby, normwise, spectral
 from lipcert.certificates.block_cholesky import Weights
 from lipcert.certificates.enclosure import Enclosure
 from lipcert.certificates.normwise import NormwiseArithmetic, Origin
 from lipcert.graph import build as nn
 from lipcert.graph.linear_maps import Dense, Diagonal
 from lipcert.graph.nodes import Activation, Affine
+from lipcert.norms import Norm
 from lipcert.ranges import absolute, linear, propagate
 from lipcert.regions import Box
 from lipcert.rounding import Interval
@@ -85,6 +87,13 @@ def test_products_with_biases_and_maps_cost(sweep):
 def test_products_with_ends_cost(sweep):
     sweep._weighted(THREE, np.array([2.0]))
     assert sweep.lost[0] >= 18.0
+
+
+@pytest.mark.usefixtures("_rough")
+def test_losses_of_planes_cost(sweep):
+    planes = SimpleNamespace(over=np.zeros(1), under=np.zeros(1), lost=np.full(1, 2.0), slope=lambda columns: columns)
+    sweep._blocks(SimpleNamespace(parent=0), planes, THREE)
+    assert sweep.lost[0] >= 3.0 * 2.0 * 3.0
 
 
 @pytest.mark.usefixtures("_coarse")
@@ -221,6 +230,19 @@ def _with_fresh(origin: Origin, fresh: float) -> Origin:
     return replace(origin, fresh=np.full(2, fresh))
 
 
+def test_what_a_block_adds_is_carried_along(monkeypatch):
+    monkeypatch.setattr(normwise, "GROWN", 0.0)
+    origin = normwise._origin(Enclosure(np.ones((1, 1)), np.ones((1, 1)), np.ones(1)))
+    assert isinstance(origin, Origin)
+    x = Enclosure(np.full((1, 1), 3.0), np.ones((1, 1)), np.ones(1), replace(origin, fresh=np.ones(1)))
+    monkeypatch.setattr(normwise, "gamma", lambda k: 1.0)
+    monkeypatch.setattr(normwise, "inflation", lambda k: 2.0)
+    found = NormwiseArithmetic().blocks(np.full((1, 1, 1), 2.0), None, x)
+    assert found.origin is not None
+    # ‖S‖ times what came along, and the rounding of ‖S‖ times the column
+    assert found.origin.fresh >= 2.0 * (2.0 * 1.0 + 2.0 * 2.0 * 3.0)
+
+
 def test_lengths_of_columns_are_rounded_up():
     columns = np.hstack([NUMBERS.T[:, :50], np.full((2, 1), 1e-200)])
     for column, length in zip(columns.T.tolist(), normwise.column_lengths(columns).tolist(), strict=True):
@@ -236,6 +258,24 @@ def test_norms_and_lengths_on_the_way_are_rounded_up(monkeypatch):
     assert normwise._up(np.zeros(1))[0] > 0.0
     monkeypatch.setattr(normwise, "inflation", lambda k: 1.0)
     assert normwise.column_lengths(np.zeros((1, 1)))[0] > 0.0
+
+
+BLOCKS = np.eye(2, 3)[None]
+
+
+def test_norms_of_blocks_have_room(monkeypatch):
+    """Of [I 0], whose singular vectors are unit vectors: one for each term."""
+    for k, expected in ((5, 1.0 + 0.25 * np.sqrt(2.0)), (3, np.sqrt(1.25)), (4, 1.0 / np.sqrt(0.75)), (22, 2.0)):
+        monkeypatch.setattr(spectral, "gamma", lambda j, k=k: 0.25 * (j == k))
+        assert spectral.norm_of_blocks(BLOCKS) >= expected * (1.0 - 1e-12)
+    # a basis that is none proves nothing
+    monkeypatch.setattr(spectral, "gamma", lambda j: 0.75 * (j == 4))
+    assert spectral.norm_of_blocks(BLOCKS) == np.inf
+    monkeypatch.setattr(spectral, "gamma", lambda j: 0.0)
+    monkeypatch.setattr(spectral, "TINY", 0.25)
+    assert (spectral._row_sums(BLOCKS, 0.0) >= 1.0 + 3 * 0.25).all()
+    monkeypatch.setattr(spectral, "_row_sums", lambda A, rounding, target=0.0: np.zeros(1))
+    assert spectral.norm_of_blocks(BLOCKS) >= 0.25 * np.sqrt(6.0) * (1.0 - 1e-12)
 
 
 # ---- the front
@@ -273,6 +313,39 @@ def test_sums_and_pivots_of_the_front_have_room(monkeypatch):
 
 
 # ---- radii of the lifted program
+
+
+def test_the_ball_of_a_margin_is_rounded_up():
+    for radius in np.abs(NUMBERS[:, 0]).tolist():
+        system = margin.MarginSystem.of(nn.sequential(nn.linear([[1.0]])), np.zeros(1), radius, Interval.everywhere(0))
+        assert Fraction(float(system.reach[-1])) >= Fraction(radius)
+        assert Fraction(system.ball) >= Fraction(float(system.reach[-1])) ** 2
+
+
+def test_what_a_basis_leaves_of_the_rows_is_covered(monkeypatch):
+    forms = Enclosure(np.array([[0.0, 3.0, 4.0]]), np.ones((1, 3)))
+    monkeypatch.setattr(margin, "norm_bound", lambda a: 0.21)
+    for radius in np.abs(NUMBERS[:, 0]).tolist():
+        spread = margin._compressed(forms, 1, radius)[1]
+        assert Fraction(spread) >= Fraction(float(np.sqrt(1.21))) * Fraction(radius)
+    amplify(monkeypatch, margin, gamma=1.0, UNIT=1.0, TINY=1.0)
+    monkeypatch.setattr(margin, "norm_bound", lambda a: float(a.max()))
+    found, spread = margin._compressed(forms, 1, 1.0)
+    # |A| + |T||Vᵀ| = 2 |A|, a radius of one, and underflow
+    lost = np.hypot(2.0 * 3.0 + 2.0, 2.0 * 4.0 + 2.0) * 3.0
+    assert found.rad is not None
+    assert found.rad[0, 0] >= ((1.0 + lost) * 5.0 + 1.0) * (1.0 - 1e-9)
+    assert spread >= np.sqrt(2.0) * 9.0 * (1.0 - 1e-9)
+
+
+def test_the_ball_around_a_cube_is_rounded_up(monkeypatch):
+    monkeypatch.setattr(nearby, "up", lambda x: x + 1.0)
+    monkeypatch.setattr(nearby, "UNIT", 1.0)
+    monkeypatch.setattr(nearby, "absolute", lambda graph, ranges: (None, Interval.everywhere(0)))
+    monkeypatch.setattr(nearby, "MarginSystem", SimpleNamespace(of=lambda graph, centre, radius, on: radius))
+    ball = SimpleNamespace(margins=SimpleNamespace(select=lambda row: None), ranges=None, _row=lambda k: None)
+    ball.centre, ball.radius, ball.norm = np.zeros(4), 3.0, Norm.LINF
+    assert nearby.Nearby.system(ball, 0) >= 2.0 * 3.0 * 9.0 + 1.0
 
 
 def test_radii_of_a_margin_are_rounded_up(monkeypatch):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from fractions import Fraction
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from amplified import amplify
 from regional import KINDS, network
 
 from lipcert.bounds.ellipsoids import multipliers_of, targets
@@ -264,6 +266,29 @@ def test_the_reach_is_rounded_up() -> None:
         assert found >= e / Fraction(root)
     assert ellipsoid.reach(zero, zero, zero, zero, root, 0.0)[0] >= 2.0**-500
     assert np.isposinf(ellipsoid.reach(norms, solved, np.full(200, np.nan), error, root, eps)).all()
+
+
+def test_ranges_around_the_centre_are_rounded_outward(monkeypatch: pytest.MonkeyPatch) -> None:
+    amplify(monkeypatch, ellipsoid, outward=1.0)
+    system = SimpleNamespace(B=np.zeros((1, 1)), reach=lambda rows: np.full(1, 3.0))
+    monkeypatch.setattr(ellipsoid, "System", SimpleNamespace(of=lambda owner, target: system))
+    monkeypatch.setattr(ellipsoid, "euclidean_radius", lambda region: 2.0)
+    owner = SimpleNamespace(region=None, around={0: Interval.point(np.full(1, 5.0))})
+    found = ellipsoid.Ellipsoid.range(owner, 0, np.zeros(1, dtype=np.int64))  # type: ignore[arg-type]
+    assert found is not None
+    assert found.low <= 5.0 - (6.0 + 1.0) - 1.0
+    assert found.high >= 5.0 + (6.0 + 1.0) + 1.0
+
+
+def test_roots_of_what_is_left_are_rounded_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    for delta in np.random.default_rng(0).uniform(0.1, 0.4, 50).tolist():
+        monkeypatch.setattr(ellipsoid, "_CLEAR", delta)
+        found = ellipsoid.factorised(np.full((1, 1), 0.1), 0.0)
+        assert found is not None
+        assert Fraction(found[1]) ** 2 <= Fraction(delta)
+    nothing = ellipsoid.factorised(np.zeros((0, 1)), 0.0)
+    assert nothing is not None
+    assert Fraction(nothing[1]) ** 2 <= Fraction(1, 2)
 
 
 def clears(B: np.ndarray, eps: float) -> bool:
