@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from lipcert import budget
+from lipcert.certificates.chains import is_close, multiplied
 from lipcert.certificates.enclosure import EnclosureArithmetic, inflation
 from lipcert.certificates.spectral import cheap_norm, norm_upper, seconds_needed
 from lipcert.definite import norm_bound
@@ -265,7 +266,21 @@ class _Chains:
             return None
         chain = _Chain(found.start, largest, self._applied(a, found.matrix))
         self._open[position] = chain
-        return (composed_norm(chain.matrix), chain.start) if position in self.ends else None
+        return (self._norm(position, chain), chain.start) if position in self.ends else None
+
+    def _norm(self, position: int, chain: _Chain) -> float:
+        norm = composed_norm(chain.matrix)
+        if is_close(chain.matrix):
+            return norm
+        maps: list[LinearMap] = []
+        while position != chain.start:
+            node = self.graph.nodes[position]
+            assert isinstance(node, Affine)
+            maps.append(node.maps[0])
+            position = node.parents[0]
+        exact = multiplied(maps[::-1])
+        # what is infinite may be NaN
+        return norm if exact is None else float(np.fmin(norm, composed_norm(exact)))
 
     def _applied(self, a: LinearMap, matrix: Enclosure | None) -> Enclosure:
         return self._arithmetic.apply(a, self._arithmetic.unit(a.shape[1], a.shape[1], 0) if matrix is None else matrix)
