@@ -239,7 +239,7 @@ def _compressed(forms: Enclosure, first: int, radius: float) -> tuple[Enclosure,
     G = gram(V.T)
     defect = np.tril(np.abs(G - np.eye(G.shape[0]))) + gamma(inner + 4) * (np.abs(V.T) @ np.abs(V))
     norm = np.sqrt(1.0 + norm_bound(np.maximum(defect, defect.T))) * (1.0 + 8.0 * UNIT)
-    spread = forms.radius()[:, :first]
+    spread = forms.radius()[:, :first].copy()
     spread[:, first - 1] = (spread[:, first - 1] + lost) * (1.0 + 4.0 * UNIT) + TINY
     mid = np.hstack([forms.mid[:, :first], T])
     return Enclosure(mid, np.hstack([spread, np.zeros_like(T)])), float(np.nextafter(norm * radius, np.inf))
