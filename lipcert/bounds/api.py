@@ -350,9 +350,17 @@ def _each(claim: Claim, proven: Proven, lowers: list[float]) -> tuple[OutputBoun
             "jacobian" if isinstance(item, Entries) else methods[i]
             for i, item in enumerate(certificate.decisive_of_each(len(labels)))
         ]
+    claims = proven.settled.claims
+    alone = bool(claims) and not claim.outputs.joint
+    proposed = claim.value_of_each(claims, len(labels)) if alone else [None] * len(labels)
     return tuple(
         OutputBound(
-            label, values[i], lowers[i] if lowers else None, None if products is None else products[i], methods[i]
+            label,
+            values[i],
+            lowers[i] if lowers else None,
+            None if products is None else products[i],
+            methods[i],
+            proposed[i],
         )
         for i, label in enumerate(labels)
     )

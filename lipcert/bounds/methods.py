@@ -113,6 +113,8 @@ class Proposal:
         The solver's own words.
     claim
         The bound that the multipliers stand for if they are feasible, the largest over the cases, or None.
+    claims
+        The same of each case, where it is known.
     value
         The bound where the method has proven it itself, in parts; then there are no cases.
     point
@@ -128,6 +130,7 @@ class Proposal:
     guide: Guide | None = None
     message: str = ""
     claim: float | None = None
+    claims: tuple[float, ...] = ()
     value: float | None = None
     point: Array | None = None
 
@@ -300,6 +303,7 @@ def summarise(
         sum(outcome.iterations for outcome in outcomes),
         message=worst.message,
         claim=max(outcome.bound for outcome in outcomes),
+        claims=tuple(outcome.bound for outcome in outcomes),
     )
 
 

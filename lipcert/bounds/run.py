@@ -412,7 +412,7 @@ class Run:
         if certificate is not None:
             certificate = through_head(certificate, self.graph, self.claim, found.factor)
         claimed = None if inside.proposal.claim is None else found.factor * inside.proposal.claim
-        proposal = replace(inside.proposal, cases=(), method="head", guide=None, claim=claimed)
+        proposal = replace(inside.proposal, cases=(), method="head", guide=None, claim=claimed, claims=())
         self.watch.keep(Proven(proposal, certificate, value, self.job(self.settings.form)))
 
     def tell_proof(self, done: int, total: int) -> None:

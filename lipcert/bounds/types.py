@@ -38,6 +38,8 @@ class OutputBound:
         The norm product of this output or margin by itself, or None for implicit networks.
     method
         What proved it: the method of the multipliers, or 'jacobian'.
+    proposed
+        The value of the solver's multipliers before the proof, as of `Bound`.
     """
 
     output: str
@@ -45,6 +47,7 @@ class OutputBound:
     lower: float | None
     product: float | None = None
     method: str = ""
+    proposed: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The entry of the JSON list `each`."""
@@ -204,8 +207,14 @@ class Bound(Shown):
 
     @property
     def proof_loss(self) -> float | None:
-        """By how much the proven bound exceeds the value of the solver's multipliers, relative to it; None without one."""
-        return self.upper / self.proposed - 1.0 if self.proposed else None
+        """By how much the proven bound exceeds the value of the solver's multipliers, relative to it; None without one.
+
+        Of outputs that are bounded one by one it is the largest; a tree ends by proven bounds alone.
+        """
+        if not self.proposed:
+            return None
+        own = [(item.upper, item.proposed) for item in self.each if not self.leaves]
+        return max(upper / proposed - 1.0 for upper, proposed in ((self.upper, self.proposed), *own) if proposed)
 
     @property
     def ratio(self) -> float | None:

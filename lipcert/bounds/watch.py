@@ -51,6 +51,7 @@ class Proven:
             gap=None,
             iterations=None,
             claim=None,
+            claims=(),
         )
 
 
