@@ -180,6 +180,12 @@ class ActivationRecord(ABC):
         """Whether there is a normal form on bounded ranges only; `normal_form` raises `Unbounded` without one."""
         return False
 
+    def sizes_on_ranges(self, blocks: int, block: int, parameters: Parameters) -> tuple[int, int, int]:
+        """Channels, rows and groups of the normal form of one block on bounded ranges, whichever they are."""
+        ends = np.ones(blocks * block)
+        form = self.normal_form(block, parameters, Interval(ends, 2.0 * ends))
+        return form.P.shape[2], form.Q.shape[1], form.groups
+
     def is_modulus(self, block: int) -> bool:
         """Whether φ(z) = K z + P |Q z| itself, with exact K, P, Q and one channel: then |Q z| can be shared."""
         return False
@@ -329,6 +335,10 @@ class Pointwise(ActivationRecord):
 
     def needs_range(self, parameters: Parameters) -> bool:
         return not Interval(*self.slopes(parameters)).bounded.all()
+
+    def sizes_on_ranges(self, blocks: int, block: int, parameters: Parameters) -> tuple[int, int, int]:
+        # a function may have no slope on ranges that are not known
+        return 1, 1, 1
 
     def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
         return local.image(self, parameters, on)

@@ -126,10 +126,8 @@ class Activation:
     def form_sizes(self) -> tuple[int, int, int]:
         """Channels, rows and groups of the normal form of one block; they do not depend on the range."""
         if self.needs_range:
-            ends = np.ones(self.blocks * self.block)
-            form = self.record.normal_form(self.block, self.parameters, Interval(ends, 2.0 * ends))
-        else:
-            form = self.normal_form
+            return self.record.sizes_on_ranges(self.blocks, self.block, self.parameters)
+        form = self.normal_form
         return form.P.shape[2], form.Q.shape[1], form.groups
 
     @cached_property

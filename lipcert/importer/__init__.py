@@ -6,6 +6,7 @@ from lipcert.importer import (  # noqa: F401  (they register their handlers)
     classical,
     contractions,
     contributed,
+    functions,
     gated,
     linear,
     movement,

@@ -446,11 +446,11 @@ def _deferring(op: str, text: str, dtype: np.dtype[Any] | None = None) -> None:
 
 
 for _op, _text in {
-    "Pow": "Inside a function of bounded slope, such as sin² or √(1 + x²).",
-    "Sqrt": "Inside a function of bounded slope, such as √(1 + x²).",
-    "Exp": "Inside a function of bounded slope, such as log(1 + e^x).",
-    "Log": "Of a sigmoid, a softmax or 1 + e^x.",
-    "Reciprocal": "Of 1 + e^x.",
+    "Pow": "On a range, or inside a function of bounded slope, such as sin² or √(1 + x²).",
+    "Sqrt": "On a range, or inside a function of bounded slope, such as √(1 + x²).",
+    "Exp": "On a range, or inside a function of bounded slope, such as log(1 + e^x).",
+    "Log": "On a range, or of a sigmoid, a softmax or 1 + e^x.",
+    "Reciprocal": "On a range without zero, or of 1 + e^x.",
     "Sign": "Inside a continuous function, such as x·sign(x).",
 }.items():
     _deferring(_op, _text)
