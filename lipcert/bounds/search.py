@@ -10,6 +10,7 @@ import numpy as np
 from lipcert.bounds.anneal import Annealing
 from lipcert.bounds.effort import Effort, SweepCost
 from lipcert.bounds.evolution import Evolution
+from lipcert.bounds.lines import LineSearch
 from lipcert.bounds.witness import Witness
 from lipcert.graph.linear_maps import Dense
 from lipcert.graph.nodes import Affine, FixedPoint, Graph, Input
@@ -34,6 +35,8 @@ _LEAST, _MOST = 2.0, 24.0
 """The default effort in seconds, at least and at most;"""
 _LAYERS, _EACH_LAYER = 3, 3.5
 """it grows by so much with every layer of activations beyond the first ones, and"""
+_RARE = 3.6
+"""of piecewise linear networks of few inputs by that much more, for their steepest pieces are small and rare;"""
 _SWEEP, _EACH_SWEEP = 5.5e-4, 6e4
 """with the seconds of a sweep of few samples beyond these."""
 _LARGE = 10.0
@@ -47,7 +50,8 @@ def default_seconds(graph: Graph) -> float:
         return _LEAST
     deep = max(0, _depth(graph) - _LAYERS) * _EACH_LAYER
     large = max(0.0, SweepCost.of(graph).seconds(_SAMPLES[0]) - _SWEEP) * _EACH_SWEEP
-    return min(_LEAST + deep + large, max(_LARGE, _MOST - large))
+    more = _RARE if LineSearch.applies(graph) else 1.0
+    return min(_LEAST + more * deep + large, max(_LARGE, more * _MOST - large))
 
 
 def _depth(graph: Graph) -> int:
@@ -117,7 +121,7 @@ def search(
 def _share(evolution: Evolution, begun: float, whole: float, tell: Callable[[], None]) -> None:
     """A turn for every source, the rest but for the end for the one that led furthest, the end for evolution."""
     effort = evolution.effort
-    sources = [lambda until: _evolved(evolution, until, tell), *_annealed(evolution)]
+    sources = [lambda until: _evolved(evolution, until, tell), *_annealed(evolution), *_lined(evolution)]
     values = []
     for source in sources:
         values.append(source(effort.spent + _FIRST * whole))
@@ -155,6 +159,14 @@ def _annealed(evolution: Evolution) -> list[Callable[[float], float]]:
         return run
 
     return [source(False), source(True)]
+
+
+def _lined(evolution: Evolution) -> list[Callable[[float], float]]:
+    """The search along lines, where it applies."""
+    if not LineSearch.applies(evolution.graph):
+        return []
+    lines = LineSearch(evolution.graph, evolution.p, evolution.q, evolution.cost, evolution.rng, evolution.starts)
+    return [lambda until: evolution.join(*lines.run(evolution.effort, until))]
 
 
 def _in_row_space(graph: Graph) -> tuple[Graph, Array] | None:
