@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lipcert.activations import balls, rational
+from lipcert.activations.lengths import directions
 from lipcert.activations.mean_value import affordable, nearer
 from lipcert.activations.rational import RationalForm
 from lipcert.activations.record import ActivationRecord, Example, NormalForm, Parameters
@@ -363,7 +364,7 @@ class Nonexpansive(ActivationRecord):
 
 
 class EuclideanNorm(Nonexpansive):
-    """‖z‖ of a block: L2-norm pooling."""
+    """‖z‖ of a block: L2-norm pooling. Its gradient z/‖z‖ has a range where that of z is away from zero."""
 
     name = "norm"
     source = "the triangle inequality"
@@ -393,6 +394,23 @@ class EuclideanNorm(Nonexpansive):
             low = np.sqrt((least**2).sum(axis=1)) * (1.0 - room)
             high = np.sqrt((z.magnitude() ** 2).sum(axis=1) + block * 2.0**-1000) * (1.0 + room)
         return Interval(np.where(np.isfinite(low), np.maximum(down(low), 0.0), 0.0), up(high))
+
+    def normal_form(
+        self, block: int, parameters: Parameters, on: Interval | None = None, around: Interval | None = None
+    ) -> NormalForm:
+        form = super().normal_form(block, parameters)
+        J = None if on is None else self.derivatives(block, parameters, on)
+        if J is None:
+            return form
+        K, P = nearer(J, form.K, np.ones(1))
+        return replace(form, K=K, P=P[:, None, None])
+
+    def derivatives(self, block: int, parameters: Parameters, on: Interval) -> Interval | None:
+        """z_j/‖z‖."""
+        if not affordable(on.size // block, 1, block):
+            return None
+        found = directions(on, block, np.ones((1, 1)), np.zeros((1, 1)), np.zeros((1, 1))).reaching(-1.0, 1.0)
+        return Interval(*(end.reshape(-1, 1, block) for end in (found.low, found.high)))
 
     def spelled(self, pen: Pen, x: str, block: int, parameters: Parameters) -> str:
         return pen.op("ReduceL2", x, pen.integers([2]), keepdims=0)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lipcert.activations import balls
+from lipcert.activations.lengths import directions, smallest
 from lipcert.activations.mean_value import affordable, nearer, norm_up
 from lipcert.activations.record import ActivationRecord, NormalForm, Parameters, slope_centre, tried
 from lipcert.errors import Unbounded
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from lipcert.activations.spelling import Pen
     from lipcert.arrays import Array
 
-_LARGE = 2.0**500
 _REGION = "give a region, such as --box or --center with --radius"
 
 
@@ -364,7 +364,7 @@ class RootMeanSquare(_Scaled):
 
     def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
         eps, count = (parameters[key].reshape(-1, 1) for key in ("eps", "count"))
-        return _directions(on, block, count, eps, np.zeros((1, 1)))
+        return directions(on, block, count, eps, np.zeros((1, 1)))
 
     def _entries(self, block: int, parameters: Parameters, on: Interval, w: Interval, top: Array) -> Interval:
         eps, count = (parameters[key].reshape(-1, 1, 1) for key in ("eps", "count"))
@@ -416,7 +416,7 @@ class UnitVector(_Scaled):
 
     def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
         floor = parameters["floor"].reshape(-1, 1)
-        found = _directions(on, block, np.ones((1, 1)), np.zeros((1, 1)), floor)
+        found = directions(on, block, np.ones((1, 1)), np.zeros((1, 1)), floor)
         return found.reaching(-1.0, 1.0)
 
     def _entries(self, block: int, parameters: Parameters, on: Interval, w: Interval, top: Array) -> Interval:
@@ -440,34 +440,6 @@ class UnitVector(_Scaled):
         return np.where(length > 0.0, length, 1.0)
 
 
-def _directions(on: Interval, block: int, count: Array, eps: Array, floor: Array) -> Interval:
-    """z_i/max(√((z_i² + R)/count + eps), floor): it grows with z_i and shrinks with R, the squares of the others."""
-    z = Interval(on.low.reshape(-1, block), on.high.reshape(-1, block))
-    small = _small(z) ** 2
-    lost = gamma(block + 8)
-    with np.errstate(over="ignore", invalid="ignore"):
-        squares = z.magnitude() ** 2
-        total = squares.sum(axis=1, keepdims=True)
-        # where one number may be anything, so may the rest
-        rest_high = np.where(np.isfinite(total), np.maximum(total - squares, 0.0) + 2.0 * lost * total + TINY, np.inf)
-    rest_low = np.maximum((small.sum(axis=1, keepdims=True) - small) * (1.0 - lost) - lost * small, 0.0)
-    limit = np.sqrt(count) * (1.0 + 4.0 * UNIT)
-
-    def share(value: Array, outward: float) -> Array:
-        # away from zero with the fewest others, towards it with the most
-        away = (value > 0.0) == (outward > 0.0)
-        large = np.abs(value) > _LARGE
-        rest = np.where(away, rest_low, rest_high)
-        near = np.where(large, 0.0, value)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = near / np.maximum(np.sqrt((near**2 + rest) / count + eps), floor)
-        ratio = np.where(near == 0.0, 0.0, ratio)
-        ratio = np.where(large, np.where(away, np.sign(value) * limit, 0.0), ratio)
-        return np.asarray(ratio + outward * (16.0 * UNIT * np.abs(ratio) + TINY))
-
-    return Interval(share(z.low, -1.0).ravel(), share(z.high, 1.0).ravel())
-
-
 def _quotient(w: Interval, top: Array, on: Interval, block: int, count: Array, eps: Array) -> Interval:
     """(I − wwᵀ/count)/s for s² = ‖z‖²/count + eps of at least 1/top²."""
     size = on.magnitude().reshape(-1, block, 1)
@@ -484,14 +456,9 @@ def _square(x: Any) -> Any:
     return x * x
 
 
-def _small(z: Interval) -> Array:
-    """min |z| of each range."""
-    return np.where((z.low <= 0.0) & (z.high >= 0.0), 0.0, np.minimum(np.abs(z.low), np.abs(z.high)))
-
-
 def _least_squares(on: Interval, block: int) -> Array:
     """At most the least ‖z‖² over the range, (blocks,)."""
-    small = _small(Interval(on.low.reshape(-1, block), on.high.reshape(-1, block)))
+    small = smallest(Interval(on.low.reshape(-1, block), on.high.reshape(-1, block)))
     with np.errstate(over="ignore"):
         total = (small**2).sum(axis=1)
     return np.asarray(np.minimum(total * (1.0 - 2.0 * gamma(block + 4)), 2.0**1000))

@@ -24,6 +24,8 @@ CASES = [
     for record in RANGED
     for example in record.examples
 ]
+# what has a normal form everywhere, and a nearer one on a range
+CASES += [(name, block, {}, positive) for name in ("norm", "softmax") for block in (2, 4) for positive in (False, True)]
 IDS = [f"{name}-{k}" for k, (name, *_) in enumerate(CASES)]
 
 
@@ -154,3 +156,16 @@ def test_scalar_records_are_exact_at_the_ends():
     slopes = TABLE["power"].slopes_on(arrays(exponent=2), on)
     assert (slopes.low[0], slopes.high[0]) == pytest.approx((-2.0, 6.0))
     assert {record.name for record in ANALYTIC} <= set(TABLE)
+
+
+def test_the_gradient_of_a_length_is_known_away_from_zero() -> None:
+    """Around (3, 4) it is near (0.6, 0.8); where the range holds zero it may be any vector of the unit ball."""
+    record = TABLE["norm"]
+    near = Interval(np.array([2.99, 3.99]), np.array([3.01, 4.01]))
+    form = record.normal_form(2, {}, near)
+    np.testing.assert_allclose(form.K[0, 0], [0.6, 0.8], atol=1e-3)
+    assert 0.0 < form.P[0, 0, 0] < 0.005
+    around_zero = Interval(np.array([-1.0, -1.0]), np.array([1.0, 2.0]))
+    form = record.normal_form(2, {}, around_zero)
+    assert not form.K.any()
+    assert form.P.item() == 1.0
