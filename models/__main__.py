@@ -1,8 +1,8 @@
-"""Train the networks, write them as ONNX, and bring the table in README.md up to date.
+"""Train the networks, write them as ONNX, and bring the tables in README.md up to date.
 
 python -m models                    everything
 python -m models digits_relu …      train only these
-python -m models --table            train nothing, only the table
+python -m models --table            train nothing, only the tables
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ import click
 import onnx
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 import lipcert
 from lipcert.figures import downward, upward
 from lipcert.graph import build
+from models.constrained import LdlResidual
+from models.families import FAMILIES
 from models.layers import FixedPoint
 from models.networks import NETWORKS, Network
 from models.picture import draw
@@ -26,6 +29,8 @@ from models.samples import write_digits
 HERE = Path(__file__).parent
 SCORES = HERE / "scores.json"
 MARKS = "<!-- table: python -m models --table -->", "<!-- end of table -->"
+FAMILY_MARKS = "<!-- table of families: python -m models --table -->", "<!-- end of table of families -->"
+README = HERE / "README.md"
 
 
 @click.command(help=__doc__)
@@ -33,15 +38,17 @@ MARKS = "<!-- table: python -m models --table -->", "<!-- end of table -->"
 @click.option("--table", is_flag=True, help="Train nothing.")
 def main(names: tuple[str, ...], table: bool) -> None:
     torch.set_num_threads(1)
-    known = [network.name for network in NETWORKS]
+    networks = [*NETWORKS, *FAMILIES]
+    known = [network.name for network in networks]
     if unknown := set(names) - set(known):
         raise click.BadParameter(f"{', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    for network in NETWORKS:
+    write_digits()
+    for network in networks:
         if not table and network.name in (names or known):
             write(train(network), network)
             print(f"trained {network.name}", flush=True)
-    write_digits()
     renew_table([network for network in NETWORKS if file(network).exists()])
+    renew_families([network for network in FAMILIES if file(network).exists()])
 
 
 def renew_table(networks: list[Network]) -> None:
@@ -50,17 +57,37 @@ def renew_table(networks: list[Network]) -> None:
     points = []
     for network in networks:
         bound = lipcert.bound(file(network), lower_seconds=5.0)
-        rows.append(row(network, bound))
+        rows.append(row(network, figures(bound)))
         if bound.product is not None and bound.lower is not None:
             points.append((network.name, bound.upper, bound.lower, bound.product))
-    readme = HERE / "README.md"
-    head, rest = readme.read_text().split(MARKS[0])
-    readme.write_text("\n".join([head + MARKS[0], "", *rows, "", MARKS[1] + rest.split(MARKS[1])[1]]))
+    replace(MARKS, rows)
     (HERE.parent / "docs" / "bounds.svg").write_text(draw(points))
 
 
+def renew_families(networks: list[Network]) -> None:
+    """Bound one network of each family where it is bounded, beside what its construction promises."""
+    rows = ["| file | network | test data | where | upper bound | lower bound | norm product | promised |"]
+    rows.append("|---|---|---|---|---|---|---|---|")
+    for network in networks:
+        region = None if network.region is None else network.region()
+        bound = lipcert.bound(file(network), region=region, lower_seconds=5.0)
+        promise = "" if network.promised is None else f"{network.promised:.5g}"
+        where = "everywhere" if region is None else region.describe()
+        rows.append(
+            row(network, [where, *figures(bound), "; ".join(filter(None, (promise, network.why))) or "nothing"])
+        )
+    replace(FAMILY_MARKS, rows)
+
+
+def replace(marks: tuple[str, str], rows: list[str]) -> None:
+    """Put rows between two marks of README.md."""
+    head, rest = README.read_text().split(marks[0])
+    README.write_text("\n".join([head + marks[0], "", *rows, "", marks[1] + rest.split(marks[1])[1]]))
+
+
 def file(network: Network) -> Path:
-    return HERE / f"{network.name}.onnx"
+    folder = HERE if network in NETWORKS else HERE / "families"
+    return folder / f"{network.name}.onnx"
 
 
 def train(network: Network) -> nn.Sequential:
@@ -87,9 +114,7 @@ def write(module: nn.Sequential, network: Network) -> None:
     if any(isinstance(layer, FixedPoint) for layer in module):
         lipcert.save(as_graph(module), file(network))
     else:
-        for layer in module:
-            if hasattr(layer, "parametrizations"):
-                nn.utils.parametrize.remove_parametrizations(layer, "weight")
+        module = plain(module)
         program = torch.onnx.export(
             module,
             (torch.zeros(1, task.inputs),),
@@ -101,6 +126,15 @@ def write(module: nn.Sequential, network: Network) -> None:
         )
         onnx.save(stripped(program.model_proto), file(network))
     SCORES.write_text(json.dumps(scores() | {network.name: score}, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+
+
+def plain(module: nn.Sequential) -> nn.Sequential:
+    """The network with all weights as numbers: computed ones are written out."""
+    for part in list(module.modules()):
+        if parametrize.is_parametrized(part):
+            for name in list(part.parametrizations):
+                parametrize.remove_parametrizations(part, name)
+    return nn.Sequential(*(layer.plain() if isinstance(layer, LdlResidual) else layer for layer in module))
 
 
 def stripped(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -133,12 +167,18 @@ def as_graph(module: nn.Sequential) -> lipcert.Graph:
     return build.sequential(*layers)
 
 
-def row(network: Network, bound: lipcert.Bound) -> str:
-    """The line of the table: bounds ℓ2 → ℓ2 over all outputs."""
+def figures(bound: lipcert.Bound) -> list[str]:
+    """Upper bound, lower bound, norm product."""
     lower = "none" if bound.lower is None else downward(bound.lower, 5)
     product = "none" if bound.product is None else upward(bound.product, 5)
-    figures = (upward(bound.upper, 5), lower, product)
-    return f"| {file(network).name} | {network.what} | {scores()[network.name]} | {' | '.join(figures)} |"
+    return [upward(bound.upper, 5), lower, product]
+
+
+def row(network: Network, cells: list[str]) -> str:
+    """A line of a table; bounds are ℓ2 → ℓ2 over all outputs."""
+    path = file(network).relative_to(HERE)
+    text = [cell.replace("|", "\\|") for cell in (network.what, scores()[network.name], *cells)]
+    return f"| {path} | {' | '.join(text)} |"
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 
 class GroupSort(nn.Module):
@@ -83,3 +84,35 @@ class FixedPoint(nn.Module):
         for _ in range(60):
             s = torch.relu((1 - step) * s + step * (s @ weight.T + drive))
         return s
+
+
+class Contraction(nn.Module):
+    """A matrix, or its absolute values, divided by its spectral norm, where that is above one or always."""
+
+    def __init__(self, nonnegative: bool, always: bool) -> None:
+        super().__init__()
+        self.nonnegative, self.always = nonnegative, always
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(outputs, inputs) to the same shape."""
+        weight = x.abs() if self.nonnegative else x
+        norm = torch.linalg.matrix_norm(weight, 2)
+        return weight / (norm if self.always else norm.clamp(min=1.0))
+
+
+def contracted(layer: nn.Linear, *, nonnegative: bool = False, always: bool = False) -> nn.Linear:
+    """The layer with a weight of spectral norm at most one."""
+    parametrize.register_parametrization(layer, "weight", Contraction(nonnegative, always))
+    return layer
+
+
+class Times(nn.Module):
+    """A number times x."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, features) to the same shape."""
+        return self.factor * x

@@ -9,6 +9,7 @@ from itertools import pairwise
 from torch import nn
 from torch.nn.utils.parametrizations import orthogonal
 
+import lipcert
 from models.layers import FixedPoint, GroupSort, Householder, MaxMin, Residual
 from models.tasks import Task, diabetes, digits, mnist, oscillator
 
@@ -31,6 +32,10 @@ class Network:
         Steps of AdamW and its weight decay.
     scale
         What the outputs are multiplied by in training: a 1-Lipschitz network cannot enlarge its logits itself.
+    region
+        Where it is bounded; everywhere, if there is none.
+    promised, why
+        The constant that its construction promises, in ℓ2, and by what.
     """
 
     name: str
@@ -40,6 +45,9 @@ class Network:
     steps: int = 1200
     decay: float = 0.05
     scale: float = 1.0
+    region: Callable[[], lipcert.Box | lipcert.Ball] | None = None
+    promised: float | None = None
+    why: str = ""
 
 
 def perceptron(*sizes: int, activation: Callable[[int], nn.Module]) -> nn.Sequential:

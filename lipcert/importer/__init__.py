@@ -9,6 +9,7 @@ from lipcert.importer import (  # noqa: F401  (they register their handlers)
     functions,
     gated,
     linear,
+    linear_attention,
     movement,
     normalisations,
     ordering,

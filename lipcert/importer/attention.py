@@ -36,7 +36,7 @@ def attention(ctx: Context) -> list[Value]:
     if groups * K.shape[1] != Q.shape[1]:
         raise ctx.invalid(f"{Q.shape[1]} heads of queries for {K.shape[1]} of keys")
     if groups > 1:
-        K, V = (_repeated(ctx, x, groups) for x in (K, V))
+        K, V = (repeated(ctx, x, groups) for x in (K, V))
     products = scaled_products(ctx, Q, K)
     scores = products
     cap = float(ctx.attribute("softcap", 0.0))
@@ -60,12 +60,12 @@ def scaled_products(ctx: Context, Q: Value, K: Value) -> Value:
     keys = evaluated(ctx, "Transpose", K, perm=[0, 1, 3, 2])
     products = evaluated(ctx, "MatMul", Q, keys)
     if scale is None:
-        return _by_root(ctx, products, Q.shape[-1])
+        return by_root(ctx, products, Q.shape[-1])
     kind = products.dtype if isinstance(products, np.ndarray) else np.float64
     return evaluated(ctx, "Mul", products, np.array(np.float32(scale), kind))
 
 
-def _by_root(ctx: Context, x: Value, n: int) -> Value:
+def by_root(ctx: Context, x: Value, n: int) -> Value:
     """x/√n; the factor of a signal is enclosed."""
     if isinstance(x, np.ndarray):
         return evaluated(ctx, "Div", x, np.array(np.sqrt(n), x.dtype))
@@ -96,7 +96,7 @@ def side_by_side(ctx: Context, x: Value) -> Value:
     return evaluated(ctx, "Reshape", x, np.array([x.shape[0], x.shape[1], x.shape[2] * x.shape[3]]))
 
 
-def _repeated(ctx: Context, x: Value, groups: int) -> Value:
+def repeated(ctx: Context, x: Value, groups: int) -> Value:
     """Each head so many times."""
     return evaluated(ctx, "Gather", x, np.repeat(np.arange(x.shape[1]), groups), axis=1)
 

@@ -168,3 +168,14 @@ def _initial(ctx: Context, k: int, d: int, axis: int) -> Value | None:
     if isinstance(value, np.ndarray) and not value.any():
         return None
     return evaluated(ctx, "Gather", value, np.array(d), axis=axis)
+
+
+@handles("SwiGLU")
+def swiglu(ctx: Context) -> Value:
+    """a·sigmoid(alpha·a)·b, a gate and what it lets through."""
+    a, b = ctx.value(0), ctx.value(1)
+    if a.shape != b.shape:
+        raise ctx.invalid(f"a gate of the shape {a.shape} for numbers of the shape {b.shape}")
+    alpha = np.array(ctx.attribute("alpha", 1.0), np.float32)
+    share = evaluated(ctx, "Sigmoid", evaluated(ctx, "Mul", a, alpha))
+    return evaluated(ctx, "Mul", evaluated(ctx, "Mul", a, share), b)

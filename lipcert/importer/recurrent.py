@@ -80,7 +80,7 @@ def time_steps(ctx: Context) -> tuple[list[Value], int]:
     length = x.shape[1 if axis else 0]
     if ctx.has(4) and not (ctx.constant(4) == length).all():
         raise ctx.unsupported("its sequences differ in length", "export it with one fixed length and no sequence_lens")
-    _limited(ctx, length)
+    limited(ctx, length)
     return [evaluated(ctx, "Gather", x, np.array(t), axis=1 if axis else 0) for t in range(length)], axis
 
 
@@ -159,7 +159,7 @@ def loop(ctx: Context) -> list[Value]:
     for k in range(trips):
         if not goes_on:
             break
-        _limited(ctx, k)
+        limited(ctx, k)
         values = dict(ctx.scope)
         values |= dict(zip(names, (np.array(k), np.array(goes_on), *carried), strict=True))
         results = branch_results(ctx, body, values)
@@ -193,7 +193,7 @@ def scan(ctx: Context) -> list[Value]:
     if len(lengths) != 1:
         raise ctx.invalid("its inputs differ in length")
     length = lengths.pop()
-    _limited(ctx, length)
+    limited(ctx, length)
     names = [info.name for info in body.input]
     found: list[list[Value]] = [[] for _ in range(outputs)]
     for k in range(length):
@@ -252,6 +252,7 @@ def _condition(ctx: Context, value: Value) -> bool:
     return bool(value.ravel()[0])
 
 
-def _limited(ctx: Context, steps: int) -> None:
+def limited(ctx: Context, steps: int) -> None:
+    """Refuse to unroll more steps than there may be."""
     if steps > MAX_STEPS:
         raise ctx.unsupported(f"it takes more than {MAX_STEPS} steps", "make the sequence shorter")
