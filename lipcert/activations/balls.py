@@ -5,8 +5,11 @@ python-flint is imported only where a ball is really needed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from lipcert.activations.record import ActivationRecord, Parameters
@@ -54,6 +57,25 @@ def piecewise(x: Any, at: Any, below: Callable[[Any], Any], above: Callable[[Any
     from flint import arb_series
 
     return arb_series([left[k].union(right[k]) for k in range(x.prec)], prec=x.prec)
+
+
+def inverse_root(value: Any, square: int, *, single: bool = False) -> Any:
+    """A ball of a number that stands for 1/√square where it is nearest to it; with its nearest float32 where `single`.
+
+    Examples
+    --------
+    >>> from flint import arb
+    >>> third = inverse_root(arb(1.0 / 3.0), 9)
+    >>> third.overlaps(1 / arb(3)), inverse_root(arb(0.25), 9)
+    (True, 0.250000000000000)
+    """
+    from flint import arb
+
+    nearest = math.sqrt(1.0 / square)
+    if float(value) != nearest:
+        return value
+    both = arb(nearest).union(1 / arb(square).sqrt())
+    return both.union(arb(float(np.float32(nearest)))) if single else both
 
 
 def constant(x: Any, value: Any) -> Any:

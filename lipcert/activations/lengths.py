@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from lipcert.arrays import Array
 
 _LARGE = 2.0**500
+COUNT = 2.0**-50
+"""The count of a mean of squares stands for all numbers within this part of it: files compute its inverse."""
 
 
 def directions(on: Interval, block: int, count: Array, eps: Array, floor: Array) -> Interval:
@@ -25,7 +27,7 @@ def directions(on: Interval, block: int, count: Array, eps: Array, floor: Array)
         # where one number may be anything, so may the rest
         rest_high = np.where(np.isfinite(total), np.maximum(total - squares, 0.0) + 2.0 * lost * total + TINY, np.inf)
     rest_low = np.maximum((small.sum(axis=1, keepdims=True) - small) * (1.0 - lost) - lost * small, 0.0)
-    limit = np.sqrt(count) * (1.0 + 4.0 * UNIT)
+    limit = np.sqrt(count) * (1.0 + 4.0 * UNIT + COUNT)
 
     def share(value: Array, outward: float) -> Array:
         # away from zero with the fewest others, towards it with the most
@@ -37,7 +39,7 @@ def directions(on: Interval, block: int, count: Array, eps: Array, floor: Array)
             ratio = near / np.maximum(np.sqrt((near**2 + rest) / count + eps), floor)
         ratio = np.where(near == 0.0, 0.0, ratio)
         ratio = np.where(large, np.where(away, np.sign(value) * limit, 0.0), ratio)
-        return np.asarray(ratio + outward * (16.0 * UNIT * np.abs(ratio) + TINY))
+        return np.asarray(ratio + outward * ((16.0 * UNIT + COUNT) * np.abs(ratio) + TINY))
 
     return Interval(share(z.low, -1.0).ravel(), share(z.high, 1.0).ravel())
 

@@ -379,7 +379,7 @@ HARD_SWISH = Pointwise(
     lambda z, p: z * np.clip(p["alpha"] * z + p["beta"], 0.0, 1.0),
     lambda z, p: _hard_swish_gradient(z, p["alpha"], p["beta"]),
     lambda p: _hull(np.zeros(1), _ONE, -p["beta"], _up(2.0 - p["beta"])),
-    lambda x, p: x * _unit_clip(p["alpha"] * x + p["beta"]),
+    lambda x, p: x * _unit_clip(balls.inverse_root(p["alpha"], 36, single=True) * x + p["beta"]),
     "x·s with s = clip(alpha·x + beta, 0, 1): slope 0 or 1 where s is clipped, else 2s − beta in [−beta, 2 − beta], "
     "whatever alpha is; [−½, 3/2] for beta = ½",
     bends=_gate_bends,
@@ -407,7 +407,7 @@ GELU = Pointwise(
     lambda z, p: 0.5 * z * erfc(-p["rate"] * z),
     lambda z, p: 0.5 * erfc(-p["rate"] * z) + p["rate"] * z / np.sqrt(np.pi) * np.exp(-((p["rate"] * z) ** 2)),
     _within(-0.1289041451851548, 1.128904145185155),
-    lambda x, p: x * (1 + (p["rate"] * x).erf()) / 2,
+    lambda x, p: x * (1 + (balls.inverse_root(p["rate"], 2) * x).erf()) / 2,
     "x·(1 + erf(rate·x))/2 with t = √2·rate·x has the slope Φ(t) + t·φ(t), whatever the rate; its derivative "
     "(2 − t²)φ(t) vanishes at t = ±√2",
     bends=_scaled_bends(1.0, "rate"),

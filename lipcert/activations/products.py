@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lipcert.activations import balls
-from lipcert.activations.lengths import directions, smallest
+from lipcert.activations.lengths import COUNT, directions, smallest
 from lipcert.activations.mean_value import affordable, nearer, norm_up
 from lipcert.activations.record import ActivationRecord, NormalForm, Parameters, slope_centre, tried
 from lipcert.errors import Unbounded
@@ -342,7 +342,7 @@ class RootMeanSquare(_Scaled):
     def _least(self, block: int, parameters: Parameters, on: Interval | None) -> Array:
         eps, count = parameters["eps"], parameters["count"]
         total = np.zeros(1) if on is None else _least_squares(on, block)
-        return np.sqrt((total / count + eps) * (1.0 - 8.0 * UNIT)) * (1.0 - 4.0 * UNIT)
+        return np.sqrt((total / count + eps) * (1.0 - 8.0 * UNIT - COUNT)) * (1.0 - 4.0 * UNIT)
 
     def value(self, z: Array, parameters: Parameters) -> Array:
         return z / self._length(z, parameters)
@@ -359,7 +359,8 @@ class RootMeanSquare(_Scaled):
         from flint import arb
 
         total = sum((_square(x) for x in z[1:]), start=_square(z[0]))
-        s = (total / arb(float(parameters["count"])) + arb(float(parameters["eps"]))).sqrt()
+        count = float(parameters["count"])
+        s = (total / arb(count, COUNT * count) + arb(float(parameters["eps"]))).sqrt()
         return [x / s for x in z]
 
     def image(self, block: int, parameters: Parameters, on: Interval) -> Interval:
@@ -444,11 +445,15 @@ def _quotient(w: Interval, top: Array, on: Interval, block: int, count: Array, e
     """(I − wwᵀ/count)/s for s² = ‖z‖²/count + eps of at least 1/top²."""
     size = on.magnitude().reshape(-1, block, 1)
     with np.errstate(over="ignore", divide="ignore"):
-        longest = np.sqrt((size**2).sum(axis=1, keepdims=True) / count + eps) * (1.0 + 4.0 * gamma(block + 8)) + TINY
+        longest = (
+            np.sqrt((size**2).sum(axis=1, keepdims=True) / count + eps) * (1.0 + 4.0 * gamma(block + 8) + COUNT) + TINY
+        )
         inverse = Interval(np.broadcast_to(down(1.0 / longest), top.shape), top)
     outer = times(Interval(w.low[:, :, None], w.high[:, :, None]), Interval(w.low[:, None], w.high[:, None]))
     eye = np.eye(block)
-    rest = Interval(down(eye - up(outer.high / count)), up(eye - down(outer.low / count)))
+    ends = ((down, 1.0 - COUNT), (up, 1.0 + COUNT))
+    part = times(outer, Interval(*(np.broadcast_to(rounded(end / count), outer.low.shape) for rounded, end in ends)))
+    rest = Interval(down(eye - part.high), up(eye - part.low))
     return times(rest, inverse)
 
 

@@ -190,8 +190,8 @@ class _Normalisations:
         found = None if root is None else self._sum_of_squares(root[0])
         if root is None or found is None:
             return None
-        base, members, count, eps = found
-        return (base, members[root[1]]) if count == 1.0 and not eps.any() else None
+        base, members, count, eps, exact = found
+        return (base, members[root[1]]) if count == 1.0 and exact and not eps.any() else None
 
     def _wanted(self, signal: int, base: int, members: IntArray, index: IntArray) -> IntArray | None:
         """Where each number of the signal stands among the members of the sum of its own; None where one does not."""
@@ -207,16 +207,16 @@ class _Normalisations:
         found = self._sum_of_squares(total)
         if found is None:
             return None
-        base, members, count, eps = found
+        base, members, count, eps, _ = found
         wanted = self._wanted(signal, base, members, index)
         if wanted is None or (eps < 0.0).any():
             return None
         return _Normalised(base, members, wanted, "rms_norm", {"eps": eps, "count": np.array([count])}, name)
 
-    def _sum_of_squares(self, position: int) -> tuple[int, IntArray, float, Array] | None:
-        """x, its numbers in each sum, 1/c and ε for t = c Σ x² + ε with one c and sums of equal length."""
+    def _sum_of_squares(self, position: int) -> tuple[int, IntArray, float, Array, bool] | None:
+        """x, its numbers in each sum, 1/c, ε and whether c is exact, for t = c Σ x² + ε, one c, sums of equal length."""
         matrix: sp.csr_array | None = None
-        rounded = False
+        spread = 0.0
         eps = np.zeros(self.graph.nodes[position].size)
         while isinstance(node := self.graph.nodes[position], Affine):
             if len(node.maps) != 1 or (node.bias is not None and matrix is not None):
@@ -224,7 +224,9 @@ class _Normalisations:
             a = node.maps[0]
             if a.radius is not None and not isinstance(a, Diagonal):
                 return None
-            rounded |= a.radius is not None
+            if isinstance(a, Diagonal) and a.radii is not None:
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    spread += float(np.where(a.radii == 0.0, 0.0, a.radii / np.abs(a.entries)).max(initial=0.0))
             eps = node.bias if node.bias is not None else eps
             matrix = a.to_sparse() if matrix is None else (matrix @ a.to_sparse()).tocsr()
             position = node.parents[0]
@@ -236,18 +238,15 @@ class _Normalisations:
             return None
         c = matrix.data
         count = float(np.round(1.0 / c[0])) if c[0] > 0.0 else 0.0
-        if (
-            count < 1.0
-            or (c != c[0]).any()
-            or abs(c[0] * count - 1.0) > 2.0**-50
-            or (c[0] * count != 1.0 and not rounded)
-        ):
+        off = abs(float(c[0]) * count - 1.0) + spread
+        # products of factors round, and the record takes a count that is known to 2⁻⁵⁰
+        if count < 1.0 or (c != c[0]).any() or off > 2.0**-50 - 2.0**-52:
             return None
         base, index = self._moved(square.parents[0])
         members = index[matrix.indices.reshape(-1, lengths[0])]
         if any(np.unique(row).size != row.size for row in members):
             return None
-        return base, members.astype(np.int64), count, np.asarray(eps, dtype=np.float64)
+        return base, members.astype(np.int64), count, np.asarray(eps, dtype=np.float64), off == 0.0
 
     def _is_square(self, node: Unproven) -> bool:
         if node.kind == "power":

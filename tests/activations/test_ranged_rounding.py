@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from amplified import amplify
-from flint import ctx
+from flint import arb, ctx
 from numpy.testing import assert_array_less
 
 from lipcert.activations import TABLE, blocks, local, mean_value, products
@@ -149,6 +149,25 @@ def test_directions_are_rounded_outward(monkeypatch):
     assert far.high >= 2.0 * (1.0 + 4.0 / 64.0) * 1.25 + 1.0
 
 
+def test_counts_of_means_stand_for_numbers_beside_them(monkeypatch):
+    """With half of the count for what it may be off, and no other room."""
+    on, one, zero = point(3.0, 4.0), np.ones((1, 1)), np.zeros((1, 1))
+    with ctx.workprec(200):
+        w = RootMeanSquare().ball([arb(1)], {"count": 3.0, "eps": 0.0})[0]
+        # of √3, also for counts that are next to 3
+        assert all((arb(float(np.nextafter(3.0, to))).sqrt() in w) for to in (0.0, 9.0))
+    amplify(monkeypatch, products)
+    monkeypatch.setattr(products, "_COUNT", 0.5)
+    assert RootMeanSquare().least(2, {"eps": 4.0 * ONE, "count": ONE}, None) <= np.sqrt(2.0) * (1.0 + 1e-12)
+    found = products._directions(on, 2, one, zero, zero)
+    beyond(Interval(found.low[:1], found.high[:1]), 0.6 * 0.5, 0.6 * 1.5)
+    assert products._directions(interval(1.0, np.inf), 1, 4.0 * one, zero, zero).high >= 2.0 * 1.5 * 1.5
+    shape = (1, 1, 1)
+    w, top = interval(0.5, 0.5, 1, 1), np.ones(shape)
+    found = products._quotient(w, top, point(5.0), 1, np.ones(shape), np.zeros(shape))
+    beyond(found, (1.0 - 0.25 * 1.5) / 7.5, 1.0 - 0.25 * 0.5)
+
+
 def test_jacobians_of_normalisations_are_rounded_outward(monkeypatch):
     shape = (1, 1, 1)
     one, zero = np.ones(shape), np.zeros(shape)
@@ -157,7 +176,8 @@ def test_jacobians_of_normalisations_are_rounded_outward(monkeypatch):
     beyond(products._quotient(w, one, on, 1, one, zero), 0.75 / 26.0, 0.75)
     amplify(monkeypatch, products, outward=0.01)
     found = products._quotient(w, one, on, 1, one, zero)
-    beyond(found, (1.0 - 0.26 - 0.02) * (0.2 - 0.01) - 0.01, (1.0 - 0.24 + 0.02) + 0.01)
+    most, least = 0.26 * 1.01 + 0.01, 0.24 * 0.99 - 0.01
+    beyond(found, (1.0 - most - 0.01) * (0.2 - 0.01) - 0.01, (1.0 - least + 0.01) + 0.01)
 
 
 # ---- means of Jacobians
@@ -200,6 +220,24 @@ def test_jacobians_of_softmax_hold_the_exact_ones(record, monkeypatch):
         a, b = map(Fraction, p)
         shares, logarithms = [a * (1 - a), -a * b, -a * b, b * (1 - b)], [1 - a, -b, -a, 1 - b]
         holds(J, shares if isinstance(record, Softmax) else logarithms)
+
+
+# ---- constants
+
+
+def test_constants_that_are_no_float64_numbers_are_enclosed():
+    """√½ and 1/6 of operators are the numbers that they are named for; 1/6 may be the float32 number too."""
+    with ctx.workprec(200):
+        x = arb(0.7)
+        found = TABLE["gelu"].ball([x], {"rate": np.sqrt(0.5)})[0]
+        assert (x * (1 + (x / arb(2).sqrt()).erf()) / 2) in found
+        assert (x * (1 + (x * arb(float(np.sqrt(0.5)))).erf()) / 2) in found
+        found = TABLE["hard_swish"].ball([x], {"alpha": 1.0 / 6.0, "beta": 0.5})[0]
+        for alpha in (arb(1) / 6, arb(1.0 / 6.0), arb(float(np.float32(1.0 / 6.0)))):
+            assert x * (alpha * x + arb(0.5)) in found
+        # other numbers are themselves
+        assert TABLE["hard_swish"].ball([x], {"alpha": 0.25, "beta": 0.5})[0].rad() < 1e-50
+        assert TABLE["gelu"].ball([x], {"rate": 0.7071067811865474})[0].rad() < 1e-50
 
 
 # ---- blocks

@@ -112,7 +112,7 @@ def test_what_is_called_optimal_is_within_the_tolerance(asked: str) -> None:
 @pytest.mark.parametrize("folder", ["models", "../shared/data"])
 def test_optimal_means_optimal_on_all_networks(folder: str) -> None:
     """Of every network that is bounded within half a minute."""
-    checked = []
+    checked, wrong = 0, []
     for path in sorted((ROOT / folder).rglob("*.onnx")):
         if path.stat().st_size > 4_000_000:
             continue
@@ -120,10 +120,18 @@ def test_optimal_means_optimal_on_all_networks(folder: str) -> None:
             bound = lipcert.bound(path, lower=False, time_limit=30.0, tolerance=TOLERANCE)
         except LipcertError:
             continue
-        print(f"{path.name}: {bound.status.value}, {bound.method}, {bound.seconds:.1f} s, loss {bound.proof_loss}")  # noqa: T201
         if bound.status is Status.OPTIMAL:
-            assert bound.proposed is not None, path
-            assert proven(bound) <= 2.0 * TOLERANCE, f"{path}: {proven(bound):.1e}"
-            checked.append(path)
+            checked += 1
+            if not is_optimal(path, bound):
+                wrong.append(f"{path.name}: {bound!r}")
     if not checked:
         pytest.skip("no networks")
+    assert not wrong, "\n".join(wrong)
+
+
+def is_optimal(path: Path, bound: Bound) -> bool:
+    """Whether what is printed is near what the solver knows; of a linear network, which leaves nothing to solve, its norm."""
+    if bound.relative_gap is None:
+        found = lipcert.lower_bound(lipcert.load(path))
+        return bound.channels == 0 and bound.upper <= found.value * (1.0 + 1e-6)
+    return proven(bound) <= 2.0 * TOLERANCE

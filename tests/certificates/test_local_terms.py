@@ -325,11 +325,13 @@ def test_the_ball_of_a_margin_is_rounded_up():
 def test_what_a_basis_leaves_of_the_rows_is_covered(monkeypatch):
     forms = Enclosure(np.array([[0.0, 3.0, 4.0]]), np.ones((1, 3)))
     monkeypatch.setattr(margin, "norm_bound", lambda a: 0.21)
+    monkeypatch.setattr(margin, "UNIT", 0.0)
     for radius in np.abs(NUMBERS[:, 0]).tolist():
         spread = margin._compressed(forms, 1, radius)[1]
         assert Fraction(spread) >= Fraction(float(np.sqrt(1.21))) * Fraction(radius)
     # what is given stays as it is
     assert (forms.radius() == 1.0).all()
+    assert (margin._joined(forms, forms).radius() == 1.0).all()
     amplify(monkeypatch, margin, gamma=1.0, UNIT=1.0, TINY=1.0)
     monkeypatch.setattr(margin, "norm_bound", lambda a: float(a.max()))
     found, spread = margin._compressed(forms, 1, 1.0)
