@@ -130,7 +130,7 @@ def test_optimal_means_optimal_on_all_networks(folder: str) -> None:
 
 
 def is_optimal(path: Path, bound: Bound) -> bool:
-    """Whether what is printed is near what the solver knows; of a linear network, which leaves nothing to solve, its norm."""
+    """Whether what is printed is near what the solver knows, or near the norm of a network without multipliers."""
     if bound.relative_gap is None:
         found = lipcert.lower_bound(lipcert.load(path))
         return bound.channels == 0 and bound.upper <= found.value * (1.0 + 1e-6)
