@@ -9,8 +9,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
     from lipcert.activations.record import ActivationRecord, Parameters
 
@@ -59,8 +57,8 @@ def piecewise(x: Any, at: Any, below: Callable[[Any], Any], above: Callable[[Any
     return arb_series([left[k].union(right[k]) for k in range(x.prec)], prec=x.prec)
 
 
-def inverse_root(value: Any, square: int, *, single: bool = False) -> Any:
-    """A ball of a number that stands for 1/√square where it is nearest to it; with its nearest float32 where `single`.
+def inverse_root(value: Any, square: int) -> Any:
+    """A ball of a number, which stands for 1/√square where that is nearest to it.
 
     Examples
     --------
@@ -74,8 +72,7 @@ def inverse_root(value: Any, square: int, *, single: bool = False) -> Any:
     nearest = math.sqrt(1.0 / square)
     if float(value) != nearest:
         return value
-    both = arb(nearest).union(1 / arb(square).sqrt())
-    return both.union(arb(float(np.float32(nearest)))) if single else both
+    return arb(nearest).union(1 / arb(square).sqrt())
 
 
 def constant(x: Any, value: Any) -> Any:

@@ -379,7 +379,7 @@ HARD_SWISH = Pointwise(
     lambda z, p: z * np.clip(p["alpha"] * z + p["beta"], 0.0, 1.0),
     lambda z, p: _hard_swish_gradient(z, p["alpha"], p["beta"]),
     lambda p: _hull(np.zeros(1), _ONE, -p["beta"], _up(2.0 - p["beta"])),
-    lambda x, p: x * _unit_clip(balls.inverse_root(p["alpha"], 36, single=True) * x + p["beta"]),
+    lambda x, p: x * _unit_clip(balls.inverse_root(p["alpha"], 36) * x + p["beta"]),
     "x·s with s = clip(alpha·x + beta, 0, 1): slope 0 or 1 where s is clipped, else 2s − beta in [−beta, 2 − beta], "
     "whatever alpha is; [−½, 3/2] for beta = ½",
     bends=_gate_bends,
