@@ -1604,38 +1604,22 @@ TABLE: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
             ("* (1.0 - 4.0 * UNIT)) > floor**2 * (1.0 + 4.0 * UNIT)", "* (1.0 - 4.0 * UNIT)) > floor**2"),
             ("total * (1.0 - 2.0 * gamma(block + 4))", "total"),
             (
-                "np.sqrt((total / count + eps) * (1.0 - 8.0 * UNIT - _COUNT)) * (1.0 - 4.0 * UNIT)",
-                "np.sqrt((total / count + eps) * (1.0 - _COUNT)) * (1.0 - 4.0 * UNIT)",
+                "np.sqrt((total / count + eps) * (1.0 - 8.0 * UNIT - COUNT)) * (1.0 - 4.0 * UNIT)",
+                "np.sqrt((total / count + eps) * (1.0 - COUNT)) * (1.0 - 4.0 * UNIT)",
             ),
             (
-                "np.sqrt((total / count + eps) * (1.0 - 8.0 * UNIT - _COUNT)) * (1.0 - 4.0 * UNIT)",
-                "np.sqrt((total / count + eps) * (1.0 - 8.0 * UNIT - _COUNT))",
-            ),
-        ),
-        "activations/test_ranged_rounding.py::test_directions_are_rounded_outward": (
-            ("lost = gamma(block + 8)", "lost = 0.0"),
-            ("np.maximum(total - squares, 0.0) + 2.0 * lost * total + TINY", "np.maximum(total - squares, 0.0) + TINY"),
-            (
-                "np.maximum(total - squares, 0.0) + 2.0 * lost * total + TINY",
-                "np.maximum(total - squares, 0.0) + 2.0 * lost * total",
-            ),
-            ("small) * (1.0 - lost) - lost * small", "small) - lost * small"),
-            ("small) * (1.0 - lost) - lost * small", "small) * (1.0 - lost)"),
-            ("np.sqrt(count) * (1.0 + 4.0 * UNIT + _COUNT)", "np.sqrt(count) * (1.0 + _COUNT)"),
-            ("outward * ((16.0 * UNIT + _COUNT) * np.abs(ratio) + TINY)", "outward * (_COUNT * np.abs(ratio) + TINY)"),
-            (
-                "outward * ((16.0 * UNIT + _COUNT) * np.abs(ratio) + TINY)",
-                "outward * ((16.0 * UNIT + _COUNT) * np.abs(ratio))",
+                "np.sqrt((total / count + eps) * (1.0 - 8.0 * UNIT - COUNT)) * (1.0 - 4.0 * UNIT)",
+                "np.sqrt((total / count + eps) * (1.0 - 8.0 * UNIT - COUNT))",
             ),
         ),
         "activations/test_ranged_rounding.py::test_jacobians_of_normalisations_are_rounded_outward": (
             ("np.broadcast_to(down(1.0 / longest), top.shape)", "np.broadcast_to((1.0 / longest), top.shape)"),
-            (" * (1.0 + 4.0 * gamma(block + 8) + _COUNT) + TINY", " * (1.0 + _COUNT) + TINY"),
-            (" * (1.0 + 4.0 * gamma(block + 8) + _COUNT) + TINY", " * (1.0 + 4.0 * gamma(block + 8) + _COUNT)"),
+            (" * (1.0 + 4.0 * gamma(block + 8) + COUNT) + TINY", " * (1.0 + COUNT) + TINY"),
+            (" * (1.0 + 4.0 * gamma(block + 8) + COUNT) + TINY", " * (1.0 + 4.0 * gamma(block + 8) + COUNT)"),
             ("Interval(down(eye - part.high), up(eye - part.low))", "Interval(eye - part.high, up(eye - part.low))"),
             ("Interval(down(eye - part.high), up(eye - part.low))", "Interval(down(eye - part.high), eye - part.low)"),
-            ("((down, 1.0 - _COUNT), (up, 1.0 + _COUNT))", "((np.asarray, 1.0 - _COUNT), (up, 1.0 + _COUNT))"),
-            ("((down, 1.0 - _COUNT), (up, 1.0 + _COUNT))", "((down, 1.0 - _COUNT), (np.asarray, 1.0 + _COUNT))"),
+            ("((down, 1.0 - COUNT), (up, 1.0 + COUNT))", "((np.asarray, 1.0 - COUNT), (up, 1.0 + COUNT))"),
+            ("((down, 1.0 - COUNT), (up, 1.0 + COUNT))", "((down, 1.0 - COUNT), (np.asarray, 1.0 + COUNT))"),
         ),
         "activations/test_ranged_rounding.py::test_means_of_factors_are_enclosed": (
             ("np.hstack([y.radius(), x.radius()])", "np.hstack([0.0 * y.radius(), x.radius()])"),
@@ -1655,14 +1639,11 @@ TABLE: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
             ('np.einsum("bijij->bij", P[:, :, :, k])[:] = size[:, None, None]', "pass"),
         ),
         "activations/test_ranged_rounding.py::test_counts_of_means_stand_for_numbers_beside_them": (
-            ("_COUNT = 2.0**-50", "_COUNT = 0.0"),
-            ("1.0 - 8.0 * UNIT - _COUNT", "1.0 - 8.0 * UNIT"),
-            ("4.0 * UNIT + _COUNT)", "4.0 * UNIT)"),
-            ("(16.0 * UNIT + _COUNT)", "(16.0 * UNIT)"),
-            ("gamma(block + 8) + _COUNT", "gamma(block + 8)"),
-            ("(down, 1.0 - _COUNT)", "(down, 1.0)"),
-            ("(up, 1.0 + _COUNT)", "(up, 1.0)"),
-            ("arb(count, _COUNT * count)", "arb(count)"),
+            ("1.0 - 8.0 * UNIT - COUNT", "1.0 - 8.0 * UNIT"),
+            ("gamma(block + 8) + COUNT", "gamma(block + 8)"),
+            ("(down, 1.0 - COUNT)", "(down, 1.0)"),
+            ("(up, 1.0 + COUNT)", "(up, 1.0)"),
+            ("arb(count, COUNT * count)", "arb(count)"),
         ),
     },
     "activations/mean_value.py": {
@@ -1949,6 +1930,29 @@ TABLE: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
     "activations/balls.py": {
         "activations/test_ranged_rounding.py::test_constants_that_are_no_float64_numbers_are_enclosed": (
             ("arb(nearest).union(1 / arb(square).sqrt())", "arb(nearest)"),
+        ),
+    },
+    "activations/lengths.py": {
+        "activations/test_ranged_rounding.py::test_directions_are_rounded_outward": (
+            ("lost = gamma(block + 8)", "lost = 0.0"),
+            ("np.maximum(total - squares, 0.0) + 2.0 * lost * total + TINY", "np.maximum(total - squares, 0.0) + TINY"),
+            (
+                "np.maximum(total - squares, 0.0) + 2.0 * lost * total + TINY",
+                "np.maximum(total - squares, 0.0) + 2.0 * lost * total",
+            ),
+            ("small) * (1.0 - lost) - lost * small", "small) - lost * small"),
+            ("small) * (1.0 - lost) - lost * small", "small) * (1.0 - lost)"),
+            ("np.sqrt(count) * (1.0 + 4.0 * UNIT + COUNT)", "np.sqrt(count) * (1.0 + COUNT)"),
+            ("outward * ((16.0 * UNIT + COUNT) * np.abs(ratio) + TINY)", "outward * (COUNT * np.abs(ratio) + TINY)"),
+            (
+                "outward * ((16.0 * UNIT + COUNT) * np.abs(ratio) + TINY)",
+                "outward * ((16.0 * UNIT + COUNT) * np.abs(ratio))",
+            ),
+        ),
+        "activations/test_ranged_rounding.py::test_counts_of_means_stand_for_numbers_beside_them": (
+            ("COUNT = 2.0**-50", "COUNT = 0.0"),
+            ("4.0 * UNIT + COUNT)", "4.0 * UNIT)"),
+            ("(16.0 * UNIT + COUNT)", "(16.0 * UNIT)"),
         ),
     },
 }

@@ -11,7 +11,7 @@ from amplified import amplify
 from flint import arb, ctx
 from numpy.testing import assert_array_less
 
-from lipcert.activations import TABLE, blocks, local, mean_value, products
+from lipcert.activations import TABLE, blocks, lengths, local, mean_value, products
 from lipcert.activations.blocks import Householder, LogSoftmax, Softmax
 from lipcert.activations.local import Profile
 from lipcert.activations.products import RootMeanSquare, UnitVector
@@ -140,12 +140,12 @@ def test_lengths_are_rounded_down(monkeypatch):
 
 
 def test_directions_are_rounded_outward(monkeypatch):
-    amplify(monkeypatch, products, gamma=0.1, UNIT=1.0 / 64.0, TINY=1.0)
+    amplify(monkeypatch, lengths, gamma=0.1, UNIT=1.0 / 64.0, TINY=1.0)
     zero = np.zeros((1, 1))
-    found = products._directions(point(3.0, 4.0), 2, np.ones((1, 1)), zero, zero)
+    found = lengths.directions(point(3.0, 4.0), 2, np.ones((1, 1)), zero, zero)
     most, fewest = 3.0 / np.sqrt(9.0 + 16.0 + 0.2 * 25.0 + 1.0), 3.0 / np.sqrt(9.0 + 16.0 * 0.9 - 0.1 * 9.0)
     beyond(Interval(found.low[:1], found.high[:1]), 0.75 * most - 1.0, 1.25 * fewest + 1.0)
-    far = products._directions(interval(1.0, np.inf), 1, np.full((1, 1), 4.0), zero, zero)
+    far = lengths.directions(interval(1.0, np.inf), 1, np.full((1, 1), 4.0), zero, zero)
     assert far.high >= 2.0 * (1.0 + 4.0 / 64.0) * 1.25 + 1.0
 
 
@@ -156,12 +156,13 @@ def test_counts_of_means_stand_for_numbers_beside_them(monkeypatch):
         w = RootMeanSquare().ball([arb(1)], {"count": 3.0, "eps": 0.0})[0]
         # of √3, also for counts that are next to 3
         assert all((arb(float(np.nextafter(3.0, to))).sqrt() in w) for to in (0.0, 9.0))
-    amplify(monkeypatch, products)
-    monkeypatch.setattr(products, "_COUNT", 0.5)
+    for module in (lengths, products):
+        amplify(monkeypatch, module)
+        monkeypatch.setattr(module, "COUNT", 0.5)
     assert RootMeanSquare().least(2, {"eps": 4.0 * ONE, "count": ONE}, None) <= np.sqrt(2.0) * (1.0 + 1e-12)
-    found = products._directions(on, 2, one, zero, zero)
+    found = lengths.directions(on, 2, one, zero, zero)
     beyond(Interval(found.low[:1], found.high[:1]), 0.6 * 0.5, 0.6 * 1.5)
-    assert products._directions(interval(1.0, np.inf), 1, 4.0 * one, zero, zero).high >= 2.0 * 1.5 * 1.5
+    assert lengths.directions(interval(1.0, np.inf), 1, 4.0 * one, zero, zero).high >= 2.0 * 1.5 * 1.5
     shape = (1, 1, 1)
     w, top = interval(0.5, 0.5, 1, 1), np.ones(shape)
     found = products._quotient(w, top, point(5.0), 1, np.ones(shape), np.zeros(shape))
