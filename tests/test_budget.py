@@ -71,7 +71,7 @@ def test_the_solver_leaves_time_for_the_proof(network) -> None:
         limits = [run._leaving(job, seconds).options.time_limit for seconds in (0.0, 30.0, 90.0)]
     assert limits[0] == pytest.approx(100.0, abs=5.0)
     assert limits[1] == pytest.approx(70.0, abs=5.0)
-    assert limits[2] == pytest.approx(40.0, abs=5.0)
+    assert limits[2] == pytest.approx(100.0 * run.LEAST_SHARE, abs=5.0)
 
 
 def test_dear_norms_are_bounded_cheaply(network, monkeypatch: pytest.MonkeyPatch) -> None:

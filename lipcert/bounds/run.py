@@ -61,7 +61,7 @@ JACOBIAN_FIRST, JACOBIAN_SHARE = 60.0, 0.5
 """The same, and as a part of what is left, where matrices are too large for the interior-point method."""
 DEFAULT_SECONDS = 15.0
 """What the interior-point method may take for `auto` to choose it without a limit; the matrix-free one is close sooner."""
-LEAST_SHARE = 0.4
+LEAST_SHARE = 0.25
 """The part of what is left that the solver has in every case."""
 BLOCKS, COMPARATORS = "blocks", "comparators"
 """The form of the norm product, that of the network as it is written, and the other one of ours."""

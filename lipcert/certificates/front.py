@@ -8,7 +8,9 @@ more than that Cholesky runs to its end, so no column of the factor outlives its
 Unknowns with the same neighbours, such as the channels of a pixel, are one node of a quotient graph. Some orders of the
 nodes are tried by symbolic elimination, and the cheapest is taken: the layers one by one, sweeps along an axis of the
 image with all layers of a row together, and reverse Cuthill–McKee; each with some of the last layers put at the end, since
-they stay in the front anyway. Each order has the same errors (`contraction`): Rump's bound with n all unknowns and the trace
+they stay in the front anyway. Scalar activations with slopes [0, β] couple no two unknowns of a layer, so that every other
+layer can run ahead of the sweep: each of its pixels meets few unknowns, and only their part of the front changes. Each
+order has the same errors (`contraction`): Rump's bound with n all unknowns and the trace
 of all of M.
 """
 
@@ -51,6 +53,12 @@ _WIDTH = 256
 _TOGETHER = 2**22
 # number of cuts behind which layers keep their order
 _CUTS = 12
+# how far, in pixels, every other layer runs ahead of a sweep
+_AHEAD = (1.0, 2.0, 4.0, 6.0)
+# nodes of a quotient graph up to which the entries of the factor are counted
+_COUNTED = 20_000
+# the part of a tile's rows from which all of them are updated
+_MOST_OF = 0.7
 # what all that underflows adds up to at most
 _UNDERFLOW = 2.0**-300
 # relative room for the inputs that is tried in turn; each try is a factorisation
@@ -191,18 +199,17 @@ class Plan:
 
 def cheapest(graph: Quotient) -> Plan:
     """The plan with the fewest operations of some."""
-    best: tuple[float, int, str, IntArray] | None = None
-    for name, order in orders(graph):
-        operations, front = _cost(graph, order)
-        if best is None or operations < best[0]:
-            best = operations, front, name, order
-    assert best is not None
-    at = np.empty(best[3].size, dtype=np.int64)
-    at[best[3]] = np.arange(best[3].size)
+    plain = min(orders(graph), key=lambda named: _dense_cost(graph, named[1])[0])
+    candidates = [plain, *(ahead(graph) if graph.weight.size <= _COUNTED else [])]
+    costs = [_operations(graph, order) for _, order in candidates]
+    best = int(np.argmin(costs))
+    name, order = candidates[best]
+    at = np.empty(order.size, dtype=np.int64)
+    at[order] = np.arange(order.size)
     rank = np.argsort(at[graph.label], kind="stable")
     position = np.empty(rank.size, dtype=np.int64)
     position[rank] = np.arange(rank.size)
-    return Plan(position, best[1], best[0], best[2])
+    return Plan(position, _dense_cost(graph, order)[1], costs[best], name)
 
 
 def orders(graph: Quotient) -> Iterator[tuple[str, IntArray]]:
@@ -225,8 +232,24 @@ def orders(graph: Quotient) -> Iterator[tuple[str, IntArray]]:
         yield f"Cuthill–McKee, {tail.size} nodes last", np.concatenate([found[::-1], tail])
 
 
-def _cost(graph: Quotient, order: IntArray) -> tuple[float, int]:
-    """Operations and the largest front of an order: a node enters with the first of its neighbours."""
+def ahead(graph: Quotient) -> Iterator[tuple[str, IntArray]]:
+    """Sweeps along an axis on which every other layer runs ahead by some pixels, named."""
+    for axis in range(graph.place.shape[1]):
+        others = [graph.place[:, other] for other in range(graph.place.shape[1]) if other != axis]
+        for parity in (0, 1):
+            turn = graph.block % 2 == parity
+            for pixels in _AHEAD:
+                # who has no place comes last, layer by layer
+                along = graph.place[:, axis] - pixels * turn
+                order = np.lexsort((*others, np.where(turn, -1, graph.block), along))
+                placed = np.isfinite(along[order])
+                rest = order[~placed]
+                rest = rest[np.argsort(graph.block[rest], kind="stable")]
+                yield f"along axis {axis}, layers {parity} mod 2 ahead by {pixels:g}", np.append(order[placed], rest)
+
+
+def _dense_cost(graph: Quotient, order: IntArray) -> tuple[float, int]:
+    """Operations where a column meets all of the front, and the largest front: a node enters with its first neighbour."""
     count = order.size
     at = np.empty(count, dtype=np.int64)
     at[order] = np.arange(count)
@@ -234,9 +257,41 @@ def _cost(graph: Quotient, order: IntArray) -> tuple[float, int]:
     weight = graph.weight.astype(np.float64)
     came = np.cumsum(np.bincount(enters, weights=weight, minlength=count))
     size = came - np.cumsum(weight[order]) + weight[order]
-    # a column after the other meets what is left of the front
-    operations = float(((size**3 - (size - weight[order]) ** 3) / 3.0).sum())
-    return operations, int(size.max(initial=0.0))
+    return _cubes(size, weight[order]), int(size.max(initial=0.0))
+
+
+def _cubes(size: Array, weight: Array) -> float:
+    """Operations of eliminating so many columns each from a dense triangle of so many rows."""
+    return float(((size**3 - (size - weight) ** 3) / 3.0).sum())
+
+
+def _operations(graph: Quotient, order: IntArray) -> float:
+    """The operations where a column meets only those that it has an entry of the factor with."""
+    count = order.size
+    if count > _COUNTED:
+        return _dense_cost(graph, order)[0]
+    at = np.empty(count, dtype=np.int64)
+    at[order] = np.arange(count)
+    width = -(-count // 8)
+    ends, met = graph.neighbours.indptr, at[graph.neighbours.indices]
+    # sets of nodes as bits; what a column meets is met by the first of them too (the elimination tree of Liu 1990)
+    columns: list[int] = []
+    for number, node in enumerate(order):
+        bits = np.zeros(8 * width, dtype=np.uint8)
+        near = met[ends[node] : ends[node + 1]]
+        bits[near[near > number]] = 1
+        columns.append(int.from_bytes(np.packbits(bits, bitorder="little").tobytes(), "little"))
+    for column in columns:
+        first = column & -column
+        if first:
+            columns[first.bit_length() - 1] |= column ^ first
+    weight = np.zeros(8 * width)
+    weight[:count] = graph.weight[order]
+    patterns = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
+    sums = weight.reshape(width, 8) @ patterns.T.astype(np.float64)
+    places = np.arange(width)
+    below = [sums[places, np.frombuffer(c.to_bytes(width, "little"), np.uint8)].sum() for c in columns]
+    return _cubes(np.array(below) + weight[:count], weight[:count])
 
 
 class Entries:
@@ -540,28 +595,35 @@ class _Elimination:
             ends = part.indptr[start : stop + 1]
             inside = slice(ends[0], ends[-1])
             pieces.append((part.indices[inside], np.repeat(np.arange(stop - start), np.diff(ends)), part.data[inside]))
-        self._enter(np.unique(np.concatenate([np.arange(start, stop), *(columns for columns, _, _ in pieces)])))
+        known = self.slot[start:stop] >= 0
+        wanted = np.zeros(self.M.count - start, dtype=bool)
+        wanted[: stop - start] = True
+        for columns, _, _ in pieces:
+            wanted[columns - start] = True
+        self._enter(np.flatnonzero(wanted) + start)
         pivots = self.slot[start:stop]
-        panel = self._taken_out(pivots)
-        # M first added up on its own, then added once
-        fresh = np.zeros(panel.shape, order="F")
+        panel = np.zeros((self.taken.size, stop - start), order="F")
+        # M first added up on its own, then added once; who has just come has nothing in the front
         for columns, at, value in pieces:
-            fresh[self.slot[columns], at] += value
-        fresh[pivots, np.arange(stop - start)] = self.M.diagonal[start:stop] - self.shift
-        panel += fresh
-        del fresh
+            panel[self.slot[columns], at] += value
+        panel[pivots, np.arange(stop - start)] = self.M.diagonal[start:stop] - self.shift
+        if known.any():
+            panel[:, known] += self._taken_out(pivots[known])
         corner = np.asfortranarray(panel[pivots])
-        if not np.isfinite(panel).all():
-            return False
         # one triangle is read, so the matrix is exactly symmetric
-        factor, info = lapack.dpotrf(corner, lower=True, overwrite_a=True)
+        factor, info = lapack.dpotrf(corner, lower=True, overwrite_a=True) if np.isfinite(corner).all() else (corner, 1)
         if info != 0:
             return False
-        panel[pivots] = 0.0
         self.taken[pivots] = False
         self.slot[start:stop] = -1
-        if self.taken.any():
-            self._subtract(self._packed(blas.dtrsm(1.0, factor, panel, side=1, lower=1, trans_a=1, overwrite_b=1)))
+        met = np.flatnonzero(self.taken & panel.any(axis=1))
+        below = np.asfortranarray(panel[met])
+        if not np.isfinite(below).all():
+            return False
+        if met.size:
+            del panel
+            below = blas.dtrsm(1.0, factor, below, side=1, lower=1, trans_a=1, overwrite_b=1)
+            self._subtract(self._packed(met), below)
         return True
 
     def _enter(self, unknowns: IntArray) -> None:
@@ -603,17 +665,16 @@ class _Elimination:
                         tile[q] = 0.0
         return panel
 
-    def _packed(self, X: Array) -> Array:
-        """X after the last slots have moved into holes, where that makes a tile less."""
+    def _packed(self, slots: IntArray) -> IntArray:
+        """These slots after the last of all have moved into holes, where that makes a tile less."""
         side = self.side
         count = -(-int(np.count_nonzero(self.taken)) // side)
         above = np.flatnonzero(self.taken[count * side :]) + count * side
         if not above.size:
-            return X[: count * side]
+            return slots
         holes = np.flatnonzero(~self.taken[: count * side])[: above.size]
         moved = self._taken_out(above)
         moved[holes] = moved[above]
-        X[holes] = X[above]
         where, inside = np.divmod(holes, side)
         for j in np.unique(where):
             at = np.flatnonzero(where == j)
@@ -630,14 +691,36 @@ class _Elimination:
         to[above] = holes
         here = self.slot >= 0
         self.slot[here] = to[self.slot[here]]
-        return X[: count * side]
+        return to[slots]
 
-    def _subtract(self, X: Array) -> None:
+    def _subtract(self, slots: IntArray, X: Array) -> None:
+        """X Xᵀ from the part of the front that the rows of X belong to."""
         side = self.side
-        parts = [np.asfortranarray(X[top : top + side]) for top in range(0, X.shape[0], side)]
-        for i, a in enumerate(parts):
-            for j, b in enumerate(parts[: i + 1]):
-                self.tiles[i, j] = blas.dgemm(-1.0, a, b, 1.0, self._tile(i, j), trans_b=1, overwrite_c=1)
+        order = np.argsort(slots)
+        where, inside = np.divmod(slots[order], side)
+        parts: list[tuple[int, list[tuple[slice, slice]] | None, Array]] = []
+        for i in np.unique(where):
+            at = np.flatnonzero(where == i)
+            few = at.size < _MOST_OF * side
+            rows = np.zeros((at.size if few else side, X.shape[1]), order="F")
+            rows[slice(None) if few else inside[at]] = X[order[at]]
+            parts.append((int(i), _runs(inside[at]) if few else None, rows))
+        whole = [(slice(None), slice(None))]
+        for number, (i, rows_at, a) in enumerate(parts):
+            for j, columns_at, b in parts[: number + 1]:
+                if rows_at is None and columns_at is None:
+                    self.tiles[i, j] = blas.dgemm(-1.0, a, b, 1.0, self._tile(i, j), trans_b=1, overwrite_c=1)
+                    continue
+                tile, less = self._tile(i, j), blas.dgemm(1.0, a, b, trans_b=1)
+                for column, column_of in columns_at or whole:
+                    for row, row_of in rows_at or whole:
+                        tile[row, column] -= less[row_of, column_of]
+
+
+def _runs(at: IntArray) -> list[tuple[slice, slice]]:
+    """Where increasing numbers follow one another: the numbers of each run, and its places."""
+    ends = [0, *(np.flatnonzero(np.diff(at) != 1) + 1), at.size]
+    return [(slice(at[a], at[b - 1] + 1), slice(a, b)) for a, b in pairwise(ends)]
 
 
 def prove_by_front(system: Front, proposal: Multipliers) -> Scaling | None:

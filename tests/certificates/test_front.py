@@ -20,7 +20,7 @@ from lipcert.bounds.methods import Job, Prepared, solve_tied
 from lipcert.certificates import Certificate, front, sparse_system, verify
 from lipcert.certificates.block_cholesky import Weights
 from lipcert.certificates.claims import Scaling
-from lipcert.certificates.front import Entries, Front, assembled, cheapest, eliminated, orders, prove_by_front
+from lipcert.certificates.front import Entries, Front, ahead, assembled, cheapest, eliminated, orders, prove_by_front
 from lipcert.certificates.proof import Proofs, Sweep
 from lipcert.certificates.sparse_system import SparseSystem, group_form, scalar_form
 from lipcert.constraints.multipliers import Multipliers, Tie
@@ -237,7 +237,8 @@ class TestOrders:
         assert found is not None
         work = front._Elimination(*found, sparse.plan.front)
         assert work.run()
-        assert work.taken.size == sparse.plan.front
+        # unknowns of a node that do not meet enter one by one
+        assert sparse.plan.front - sparse.graph.weight.max() < work.taken.size <= sparse.plan.front
 
 
 def whole(M: Entries) -> np.ndarray:
@@ -465,7 +466,52 @@ def test_what_is_left_to_other_proofs() -> None:
 def test_the_cheapest_order_is_taken() -> None:
     graph = system(images(np.random.default_rng(0))).graph
     plan = cheapest(graph)
-    assert plan.operations == min(front._cost(graph, order)[0] for _, order in orders(graph))
+    everything = [*orders(graph), *ahead(graph)]
+    assert plan.operations == min(front._operations(graph, order) for _, order in everything)
+    assert all(sorted(order) == list(range(graph.weight.size)) for _, order in everything)
+
+
+def entries_of_the_factor(graph: front.Quotient, order: Array) -> list[int]:
+    """How many unknowns each column meets, itself included, by elimination on a full matrix."""
+    full = graph.neighbours.toarray()[np.ix_(order, order)] > 0
+    weight, sizes = graph.weight[order], []
+    for k in range(order.size):
+        below = np.flatnonzero(full[k + 1 :, k]) + k + 1
+        full[np.ix_(below, below)] = True
+        sizes.append(int(weight[k] + weight[below].sum()))
+    return sizes
+
+
+def test_the_entries_of_the_factor_are_counted() -> None:
+    graph = system(images(np.random.default_rng(0))).graph
+    for _, order in [*orders(graph), *ahead(graph)]:
+        sizes, weight = np.array(entries_of_the_factor(graph, order)), graph.weight[order]
+        assert front._operations(graph, order) == ((sizes**3 - (sizes - weight) ** 3) / 3.0).sum()
+        assert front._operations(graph, order) <= front._dense_cost(graph, order)[0]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_layers_that_run_ahead_leave_the_same_factorisation(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """M is definite or not whatever the order; small panels and tiles have rows that a column does not meet."""
+    monkeypatch.setattr(front, "_WIDTH", 7)
+    monkeypatch.setattr(front, "_tile", lambda size: 8)
+    rng = np.random.default_rng(seed)
+    sparse = system(images(rng))
+    scaling = Scaling(np.exp(0.1 * rng.standard_normal(sparse.groups)), np.array([30.0]))
+    for _, order in ahead(sparse.graph):
+        at = np.empty(order.size, dtype=np.int64)
+        at[order] = np.arange(order.size)
+        position = np.empty(sparse.system.unknowns, dtype=np.int64)
+        position[np.argsort(at[sparse.graph.label], kind="stable")] = np.arange(position.size)
+        made = assembled(sparse.system, scaling, 1.0, position)
+        assert made is not None
+        M, _ = made
+        (rows,) = M.parts
+        full = (rows + rows.T).toarray() + np.diag(M.diagonal)
+        least = float(np.linalg.eigvalsh(full)[0])
+        front_size = front._dense_cost(sparse.graph, order)[1]
+        for near in (1e-6, -1e-6):
+            assert eliminated(M, least + near, front_size) == (near < 0.0)
 
 
 # ---- errors that hide behind others
