@@ -1833,6 +1833,22 @@ TABLE: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
         ),
     },
     "certificates/nearby.py": {
+        "bounds/test_positive.py::test_the_bound_of_a_margin_is_rounded_down": (
+            (
+                "-float(up(cell.inside.combined(a[None], weights[None])[0] + t))",
+                "-float(cell.inside.combined(a[None], weights[None])[0] + t)",
+            ),
+            (
+                "-float(up(cell.inside.combined(a[None], weights[None])[0] + t))",
+                "-float(up(cell.inside.combined(a[None], weights[None])[0]))",
+            ),
+        ),
+        "bounds/test_positive.py::test_weights_that_prove_nothing_are_rejected": (
+            ("if not cell.inside.accepts(weights):", "if weights.shape != cell.inside.offsets.shape:"),
+        ),
+        "bounds/test_positive.py::test_cells_that_do_not_cover_the_ball_prove_nothing": (
+            ("or uncovered(split.cells, self.cells.refused) is not None", "or not split.cells"),
+        ),
         "certificates/test_local_terms.py::test_the_ball_around_a_cube_is_rounded_up": (
             (
                 "up(np.sqrt(self.centre.size) * self.radius * (1.0 + 8.0 * UNIT))",

@@ -2,8 +2,8 @@
 
 Ranges come from intervals, linear bounds and, in ℓ2, ellipsoids with multipliers found once for all samples. Margins whose
 own proven range stays positive are done; the others are tried in the order in which they threaten the class, by an ellipsoid
-with multipliers of their own (in other norms by a Lipschitz bound from the sample on), and by the lifted program where it
-applies. The first that fails ends the search.
+with multipliers of their own (in other norms by a Lipschitz bound from the sample on), by the lifted program where it
+applies, and, where time is given for that, by cutting the ball at neurons. The first that fails ends the search.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lipcert.bounds.branch.positive import cells_of
 from lipcert.bounds.ellipsoids import improved, multipliers_of
 from lipcert.bounds.lifted import proven_minimum
 from lipcert.bounds.run import Run
@@ -26,6 +27,7 @@ from lipcert.ranges.hints import NONE, Hints
 if TYPE_CHECKING:
     from lipcert.arrays import Array
     from lipcert.certificates import Certificate
+    from lipcert.certificates.nearby import MarginProof
     from lipcert.graph.nodes import Graph
     from lipcert.ranges.hints import Multipliers
     from lipcert.regions import Box
@@ -54,12 +56,15 @@ class Local:
         Of the balls.
     settings
         For the Lipschitz bounds; its time limit is for one ball.
+    branch
+        Seconds to cut a ball at neurons for each margin that nothing else proves; none by default.
     """
 
     graph: Graph
     norm: Norm
     domain: Box | None = None
     settings: Settings = field(default_factory=Settings)
+    branch: float = 0.0
 
     @cached_property
     def hints(self) -> Hints:
@@ -88,7 +93,7 @@ class Local:
         ball = Nearby(self.graph, x, radius, self.norm, self.domain, c, self.settings.form, self.hints, self._written)
         low, high = ball.low, ball.ranges[ball.margins.output].high
         clear = low > _CLEAR * np.maximum(np.abs(low), np.abs(high))
-        margins: list[str | Array | Multipliers] = [RANGE] * low.size
+        margins: list[MarginProof] = [RANGE] * low.size
         open_ = [int(k) for k in np.argsort(low) if not clear[k]]
         ellipsoids = ball.margins.output in ball.hints.ellipsoids
         bound = self._bound(ball, open_) if open_ and not ellipsoids else None
@@ -99,10 +104,10 @@ class Local:
                 margins[k] = ANCHORED
                 continue
             own = self._ellipsoid(ball, k, gap) if ellipsoids else None
-            theta = self._lifted(ball, k) if own is None else own
-            if theta is None:
+            item = self._harder(ball, k, gap) if own is None else own
+            if item is None:
                 return None
-            margins[k] = theta
+            margins[k] = item
         kept = bound if ANCHORED in [item for item in margins if isinstance(item, str)] else None
         return LocalProof(radius, ball.found(), tuple(margins), kept)
 
@@ -133,6 +138,13 @@ class Local:
         constant = max(gap - float(ball.low[k]), 0.0) / ball.radius
         found = improved(ball.localised(k), start, constant, gap / ball.radius, self.settings.time_limit)
         return found if found is not None and ball.by_ellipsoid(k, found) > _CLEAR * gap else None
+
+    def _harder(self, ball: Nearby, k: int, gap: float) -> MarginProof | None:
+        """What proves one margin by the lifted program or by cells, or None."""
+        theta = self._lifted(ball, k)
+        if theta is not None or not self.branch > 0.0:
+            return theta
+        return cells_of(ball, k, _CLEAR * gap, self.branch)
 
     def _lifted(self, ball: Nearby, k: int) -> Array | None:
         """Multipliers that prove one margin by the lifted program, or None."""

@@ -37,7 +37,7 @@ class Found:
     radius
         The certified radius.
     source
-        What it rests on: 'global', 'range', 'anchored' or 'lifted'.
+        What it rests on: 'global', 'range', 'anchored', 'lifted' or 'branched'.
     distance
         The distance of a proven counterexample, rounded up; infinite without one.
     counterexample

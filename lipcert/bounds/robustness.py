@@ -61,6 +61,7 @@ def robustness(
     std: ArrayLike | None = None,
     stream: str | Path | None = None,
     seed: int = 0,
+    branch: float = 0.0,
 ) -> Robustness:
     """How far each sample can move, in every direction, before the network may change its class.
 
@@ -104,6 +105,9 @@ def robustness(
         A file to which results are written as JSON lines as they come; another run of the same question goes on from it.
     seed
         Of the search for counterexamples.
+    branch
+        Seconds to cut the ball around a sample at neurons, for each margin that no other bound around it proves, where the
+        network is piecewise linear. 0 leaves that out.
 
     Returns
     -------
@@ -131,6 +135,8 @@ def robustness(
     source, name, digest = read_model(model)
     graph = normalised(source, mean, std)
     p = Norm.parse(norm)
+    if not 0.0 <= branch < np.inf:
+        raise InvalidRequest(f"branching takes {branch:g} seconds", advice="give a number of seconds, or 0 for none")
     if margins not in MARGINS:
         raise InvalidRequest(f"the margins {margins!r} are not known", advice=f"use {', '.join(MARGINS)}")
     box = _domain(domain, at, graph.input_size)
@@ -148,13 +154,20 @@ def robustness(
     search.run(margins)
     nearby = at is not None if local is None else local
     refinement = Refinement(
-        Local(logits, p, box, settings), Attack(logits, p, box, seed=seed), at, nearby, attack, jobs, end, progress
+        Local(logits, p, box, settings, branch),
+        Attack(logits, p, box, seed=seed),
+        at,
+        nearby,
+        attack,
+        jobs,
+        end,
+        progress,
     )
     question = {
         "network": graph.fingerprint.hex(),
         "points": hashlib.sha256(points.tobytes()).hexdigest(),
         "labels": None if wanted is None else wanted.tolist(),
-        "radii": [str(p), at, nearby, attack, None if box is None else box.to_json(), seed],
+        "radii": [str(p), at, nearby, attack, None if box is None else box.to_json(), seed, branch],
         "settings": [method, solver, tolerance, form, margins],
     }
     found, finished = _refined(search, refinement, points, right, question, stream)

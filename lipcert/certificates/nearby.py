@@ -1,8 +1,9 @@
 """The class of one sample on a ball around it: what proves it, and the check of that.
 
 On the ball every margin y_c − y_j has to stay positive. It is shown to be by its own proven range, by an ellipsoid with
-multipliers of its own (`lipcert.ranges.ellipsoid`), by multipliers of the lifted program (`lipcert.certificates.margin`), or
-by a Lipschitz bound L from the sample on: y_c − y_j > L r at the sample.
+multipliers of its own (`lipcert.ranges.ellipsoid`), by multipliers of the lifted program (`lipcert.certificates.margin`), by
+a Lipschitz bound L from the sample on, y_c − y_j > L r at the sample, or by its ranges on all cells that a tree of cuts at
+neurons makes of the ball (`lipcert.ranges.cells`).
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
 
 from lipcert.arrays import from_text, to_text
 from lipcert.certificates.certificate import Certificate
+from lipcert.certificates.leaves import uncovered
 from lipcert.certificates.margin import MarginSystem, lower_bound
+from lipcert.certificates.trees import NeuronGrounds
 from lipcert.certificates.verify import verify
 from lipcert.constraints.lifted import FAMILIES
 from lipcert.errors import CertificateRejected, DoesNotApply, LipcertError
@@ -28,8 +31,10 @@ from lipcert.graph.prepare import prepare
 from lipcert.graph.selection import Selection
 from lipcert.norms import Norm
 from lipcert.ranges.absolute import absolute
+from lipcert.ranges.cells import NeuronCut, functional
 from lipcert.ranges.ellipsoid import Ellipsoid
 from lipcert.ranges.hints import NONE, Hint, Hints, multipliers_from_json, multipliers_to_json
+from lipcert.ranges.linear import refine
 from lipcert.ranges.localise import Localised, moduli, with_ranges
 from lipcert.ranges.propagate import ranges, through
 from lipcert.regions import Ball, Box
@@ -40,10 +45,31 @@ if TYPE_CHECKING:
 
     from lipcert.arrays import Array
     from lipcert.graph.nodes import Graph
+    from lipcert.ranges.cells import Cell
     from lipcert.ranges.hints import Multipliers
     from lipcert.ranges.propagate import Ranges
 
-RANGE, LIFTED, ANCHORED, ELLIPSOID = "range", "lifted", "anchored", "ellipsoid"
+RANGE, LIFTED, ANCHORED, ELLIPSOID, BRANCHED = "range", "lifted", "anchored", "ellipsoid", "branched"
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The cells on which a margin is positive.
+
+    Attributes
+    ----------
+    cells
+        The cuts of each; together they cover the ball.
+    weights
+        Of each the weights of its half-spaces that prove it (`lipcert.ranges.cells`), or None where its range does.
+    """
+
+    cells: tuple[tuple[NeuronCut, ...], ...]
+    weights: tuple[Array | None, ...]
+
+
+MarginProof: TypeAlias = "str | Array | Multipliers | Split"
+"""What shows that one margin is positive, as in `LocalProof`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,15 +83,15 @@ class LocalProof:
     hints
         Its ranges.
     margins
-        For each rival the multipliers of the lifted program, that of the ball last, or those of an ellipsoid; RANGE or
-        ANCHORED where the range of the margin, or `bound`, is enough.
+        For each rival the multipliers of the lifted program, that of the ball last, those of an ellipsoid, or cells; RANGE
+        or ANCHORED where the range of the margin, or `bound`, is enough.
     bound
         Lipschitz bounds of margins from the sample on.
     """
 
     radius: float
     hints: Hints
-    margins: tuple[str | Array | Multipliers, ...]
+    margins: tuple[MarginProof, ...]
     bound: Certificate | None = None
 
     @property
@@ -73,7 +99,7 @@ class LocalProof:
         """The strongest means that it took."""
         kinds = {_kind(item) for item in self.margins}
         # an ellipsoid of its own is a Lipschitz bound of the margin from the sample on
-        names = {LIFTED: LIFTED, ELLIPSOID: ANCHORED, ANCHORED: ANCHORED, RANGE: RANGE}
+        names = {BRANCHED: BRANCHED, LIFTED: LIFTED, ELLIPSOID: ANCHORED, ANCHORED: ANCHORED, RANGE: RANGE}
         return next(name for kind, name in names.items() if kind in kinds)
 
     def to_json(self) -> dict[str, Any]:
@@ -105,31 +131,45 @@ class LocalProof:
         return cls(radius, Hints.from_json(item["hints"]), tuple(map(_margin, item["margins"])), bound)
 
 
-def _kind(item: str | Array | Multipliers) -> str:
+def _kind(item: MarginProof) -> str:
     if isinstance(item, str):
         return item
+    if isinstance(item, Split):
+        return BRANCHED
     return LIFTED if isinstance(item, np.ndarray) else ELLIPSOID
 
 
-def _margin_to_json(item: str | Array | Multipliers) -> Any:
+def _margin_to_json(item: MarginProof) -> Any:
     if isinstance(item, str):
         return item
+    if isinstance(item, Split):
+        texts = [None if weights is None else to_text(weights) for weights in item.weights]
+        return {BRANCHED: [[[list(cut) for cut in cuts], text] for cuts, text in zip(item.cells, texts, strict=True)]}
     if isinstance(item, np.ndarray):
         return {LIFTED: to_text(item)}
     return {ELLIPSOID: multipliers_to_json({0: item})["0"]}
 
 
-def _margin(item: Any) -> str | Array | Multipliers:
+def _margin(item: Any) -> MarginProof:
     if item in (RANGE, ANCHORED):
         return str(item)
+    if isinstance(item, dict) and item.keys() == {BRANCHED}:
+        cells = [(tuple(_cut(cut) for cut in cuts), text) for cuts, text in item[BRANCHED]]
+        return Split(tuple(c for c, _ in cells), tuple(None if text is None else from_text(text) for _, text in cells))
     if isinstance(item, dict) and item.keys() == {ELLIPSOID}:
         return multipliers_from_json({"0": item[ELLIPSOID]})[0]
     if not isinstance(item, dict) or item.keys() != {LIFTED} or not isinstance(item[LIFTED], str):
-        raise ValueError("the proof of a margin is a range, an ellipsoid, multipliers, or a bound")
+        raise ValueError("the proof of a margin is a range, an ellipsoid, multipliers, cells, or a bound")
     theta = from_text(item[LIFTED])
     if not np.isfinite(theta).all():
         raise ValueError("a multiplier is not finite")
     return theta
+
+
+def _cut(item: Any) -> NeuronCut:
+    if not isinstance(item, list) or len(item) != 4 or not all(type(part) is int for part in item):
+        raise ValueError("a cut has an activation, a neuron, a kink and a side")
+    return NeuronCut(*item)
 
 
 def written(graph: Graph, form: str) -> Graph:
@@ -215,6 +255,61 @@ class Nearby:
         found = ellipsoid.range(self.margins.output, np.array([k]))
         return -np.inf if found is None else float(found.low[0])
 
+    @cached_property
+    def cells(self) -> NeuronGrounds:
+        """The cells of the ball.
+
+        Raises
+        ------
+        DoesNotApply
+            On use, if the network is not piecewise linear in single numbers.
+        """
+        return NeuronGrounds(self.margins, Claim.about(self.norm, self.norm, Selection(), self.region), self.shared)
+
+    @property
+    def shared(self) -> Hints:
+        """The hints without the ranges of this ball."""
+        return Hints(ellipsoids=self.hints.ellipsoids)
+
+    def against(self, cell: Cell, k: int) -> tuple[Array, float]:
+        """(a, t) with −margin ≤ a·x + t on the cell, of the k-th margin; t is infinite where nothing is known."""
+        return functional(self.margins, cell, self.margins.output, -np.eye(self.low.size)[:, k : k + 1])
+
+    def on_cell(self, cell: Cell, k: int, weights: Array | None = None) -> float:
+        """A proven lower bound of the k-th margin on a cell; ∞ where that is empty.
+
+        Parameters
+        ----------
+        cell
+            The cell.
+        k
+            Which margin.
+        weights
+            Of the half-spaces of the cell, by which the margin is bounded or the cell shown to be empty.
+        """
+        if cell.empty:
+            return np.inf
+        if weights is None:
+            at = self.margins.output
+            return float(refine(self.margins, cell.inside, at, np.array([k]), cell.ranges.of, cell.lines).low[k])
+        if cell.contradicts(weights):
+            return np.inf
+        if not cell.inside.accepts(weights):
+            return -np.inf
+        a, t = self.against(cell, k)
+        return -float(up(cell.inside.combined(a[None], weights[None])[0] + t))
+
+    def by_cells(self, k: int, split: Split) -> bool:
+        """Whether the k-th margin is positive on all cells, and these cover the ball."""
+        try:
+            if len(split.cells) != len(split.weights) or uncovered(split.cells, self.cells.refused) is not None:
+                return False
+            # in order, for a cell takes up where the one before it parts
+            order = sorted(range(len(split.cells)), key=lambda i: split.cells[i])
+            return all(self.on_cell(self.cells.cell(split.cells[i]), k, split.weights[i]) > 0.0 for i in order)
+        except DoesNotApply:
+            return False
+
     @property
     def low(self) -> Array:
         """(rivals,) proven lower bounds of the margins by their ranges."""
@@ -264,12 +359,14 @@ class Nearby:
         bounds = self._bounds(proof.bound)
         return all(self._positive(k, item, gaps, bounds) for k, item in enumerate(proof.margins))
 
-    def _positive(self, k: int, item: str | Array | Multipliers, gaps: Array, bounds: dict[str, float]) -> bool:
+    def _positive(self, k: int, item: MarginProof, gaps: Array, bounds: dict[str, float]) -> bool:
         if isinstance(item, str):
             if item == RANGE:
                 return bool(self.low[k] > 0.0)
             lipschitz = bounds.get(self.label(k), np.inf)
             return anchored_margin(float(gaps[self.rivals[k]]), lipschitz, self.radius)
+        if isinstance(item, Split):
+            return self.by_cells(k, item)
         if not isinstance(item, np.ndarray):
             return self.by_ellipsoid(k, item) > 0.0
         try:

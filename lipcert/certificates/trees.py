@@ -17,6 +17,7 @@ from lipcert.errors import DoesNotApply, InvalidRequest, NotCertified
 from lipcert.graph.nodes import Activation
 from lipcert.graph.prepare import posed as prepared
 from lipcert.ranges.cells import Cell, NeuronCut, breaks, part, whole, with_open
+from lipcert.ranges.hints import NONE
 from lipcert.ranges.jacobian import jacobian
 from lipcert.ranges.localise import moduli, posed, with_ranges
 from lipcert.ranges.rational import is_small, statements
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from lipcert.graph.claim import Case, Claim
     from lipcert.graph.nodes import Graph
     from lipcert.ranges.cells import OpenNeuron
+    from lipcert.ranges.hints import Hints
     from lipcert.regions import Region
 
 
@@ -85,10 +87,13 @@ class NeuronGrounds:
         The prepared network of the claim, with its moduli written out.
     claim
         The claim.
+    hints
+        Of the ranges on the whole region.
     """
 
     graph: Graph
     claim: Claim
+    hints: Hints = NONE
     _cells: dict[Cuts, Cell] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -117,7 +122,7 @@ class NeuronGrounds:
     @cached_property
     def root(self) -> Cell:
         """The whole region."""
-        return whole(self.graph, self.region)
+        return whole(self.graph, self.region, self.hints)
 
     def refused(self, place: Place) -> str | None:
         """The kinks that there are can be cut."""

@@ -61,6 +61,13 @@ from lipcert.files import require_writable, write
     help="Decide at this radius, with bounds around the samples that the global ones leave open.",
 )
 @click.option("--local/--no-local", default=None, help="Use bounds around the samples.  [default: with --at]")
+@click.option(
+    "--branch",
+    type=float,
+    callback=positive,
+    metavar="SECONDS",
+    help="Cut the ball around a sample at neurons, that long for each margin that nothing else proves.",
+)
 @click.option("--attack", is_flag=True, help="Look for a counterexample around every sample.")
 @click.option("--domain", type=PAIR, metavar="LOW,HIGH", help="Inputs stay between these ends: 0,1 for images.")
 @click.option("--mean", type=VALUES, metavar="LIST", help="Mean of a normalisation that the file lacks, one a channel.")
@@ -94,6 +101,7 @@ def robustness(
     margins: str,
     at: float | None,
     local: bool | None,
+    branch: float | None,
     attack: bool,
     domain: tuple[float, float] | None,
     mean: tuple[float, ...] | None,
@@ -153,6 +161,7 @@ def robustness(
             solver_options=extra,
             at=at,
             local=local,
+            branch=branch or 0.0,
             attack=attack,
             domain=domain,
             mean=mean,

@@ -21,6 +21,7 @@ from lipcert.activations.record import Pointwise
 from lipcert.errors import DoesNotApply
 from lipcert.graph.nodes import Activation, Affine, FixedPoint
 from lipcert.norms import Norm
+from lipcert.ranges.hints import NONE
 from lipcert.ranges.linear import Backward, Lines, envelope, refine
 from lipcert.ranges.propagate import Ranges, step, sweep
 from lipcert.regions import Ball, Box
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from lipcert.arrays import Array, IntArray
     from lipcert.graph.nodes import Graph
+    from lipcert.ranges.hints import Hints
     from lipcert.ranges.planes import Planes
     from lipcert.regions import Region
 
@@ -91,6 +93,10 @@ class Polyhedron:
         if not self.offsets.size:
             return plain
         return np.minimum(plain, self.combined(a, self._weights(a)))
+
+    def accepts(self, weights: Array) -> bool:
+        """Whether these can be weights of the half-spaces."""
+        return weights.shape == self.offsets.shape and bool((np.isfinite(weights) & (weights >= 0.0)).all())
 
     def combined(self, a: Array, weights: Array) -> Array:
         """At least sup (a + wᵀN)·x + w·b over the region, for each row of a and of weights w ≥ 0, both exact.
@@ -189,13 +195,13 @@ class Cell:
 
     def contradicts(self, weights: Array) -> bool:
         """Whether these weights of the half-spaces prove that the cell is empty."""
-        if weights.shape != self.inside.offsets.shape or not (np.isfinite(weights) & (weights >= 0.0)).all():
+        if not self.inside.accepts(weights):
             return False
         nowhere = np.zeros((1, self.inside.normals.shape[1]))
         return bool(self.inside.combined(nowhere, weights[None])[0] < 0.0)
 
 
-def whole(graph: Graph, region: Region) -> Cell:
+def whole(graph: Graph, region: Region, hints: Hints = NONE) -> Cell:
     """The region itself as a cell.
 
     Parameters
@@ -204,6 +210,8 @@ def whole(graph: Graph, region: Region) -> Cell:
         A prepared network with its moduli written out.
     region
         The region.
+    hints
+        As `lipcert.ranges.propagate.ranges` takes them.
 
     Raises
     ------
@@ -216,7 +224,7 @@ def whole(graph: Graph, region: Region) -> Cell:
         if isinstance(node, Activation) and (not isinstance(node.record, Pointwise) or node.record.breaks is None):
             raise DoesNotApply(f"{node.record.name} is not piecewise linear in single numbers")
     region = region.fitted(graph.input_size)
-    found, lines = sweep(graph, region)
+    found, lines = sweep(graph, region, hints)
     n = graph.input_size
     return Cell(region, (), found, lines, Polyhedron(region, np.zeros((0, n)), np.zeros(0)))
 
@@ -316,6 +324,16 @@ class _Recorder:
     def support(self, a: Array) -> Array:
         self.rows = a
         return np.zeros(len(a))
+
+
+def functional(graph: Graph, cell: Cell, position: int, seed: Array) -> tuple[Array, float]:
+    """(a, t) with c·z ≤ a·x + t on the cell, for the values z of a node and one column c; t = ∞ where nothing is known."""
+    recorder = _Recorder()
+    with np.errstate(invalid="ignore", over="ignore"):
+        top = float(Backward(graph, recorder, cell.ranges.of, cell.lines).upper({position: seed})[0])
+    a = np.zeros(graph.input_size) if recorder.rows is None else recorder.rows[0]
+    known = np.isfinite(top) and bool(np.isfinite(a).all())
+    return (a, top) if known else (np.zeros(graph.input_size), np.inf)
 
 
 def _halfspaces(graph: Graph, cell: Cell, cuts: Sequence[NeuronCut]) -> tuple[Array, Array]:
