@@ -31,6 +31,8 @@ _MARGIN, _SHORT = 0.05, 2.0**-30
 """How far a short piece reaches: at most a part of the way to the next breakpoint, and of its size."""
 _TOGETHER = 1e-12
 """Breakpoints so close, relative to their size, share a piece."""
+# where the first look is taken: zero is the kink of every network without biases
+_ANYWHERE = np.full(1, 0.0123)
 _SAME = 1.0 - 1e-9
 """Lengths that are one but for rounding."""
 _CHOICES = 256
@@ -128,7 +130,7 @@ def _breakpoints(graph: Graph, base: Array, coordinate: int, low: float, high: f
         kinks = breaks(node)[0]
         if not kinks.size:
             continue
-        inner = np.unique(np.concatenate([found, ends, np.zeros(1) if not (found.size or ends.size) else found]))
+        inner = np.unique(np.concatenate([found, ends, _ANYWHERE if not (found.size or ends.size) else found]))
         reach = max(1.0, float(np.abs(inner).max()))
         t = np.concatenate([[inner[0] - reach], inner, [inner[-1] + reach]])
         z = forward(replace(graph, output=node.parent), _points(base, coordinate, t))

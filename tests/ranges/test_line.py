@@ -143,6 +143,13 @@ def test_a_bound_of_one_input_is_exact(tmp_path: Path) -> None:
     assert verify(tmp_path / "line.json", graph).value == found.upper
 
 
+def test_a_kink_at_zero_is_a_breakpoint() -> None:
+    graph = nn.sequential(nn.linear([[2.0], [-1.0]]), nn.leaky_relu(0.5), nn.linear([[3.0, 0.0]]))
+    found = lipcert.bound(graph)
+    assert found.lower == pytest.approx(6.0, rel=1e-9)
+    assert found.upper == pytest.approx(6.0, rel=1e-9)
+
+
 def test_lindex(shared_data: Path) -> None:
     found = lipcert.bound(shared_data / "onnx" / "lindex.onnx")
     assert found.upper == pytest.approx(251.046951669, rel=1e-10)
