@@ -25,7 +25,7 @@ _GATES = ("sigmoid", "erf", "tanh", "hard_sigmoid", "clip", "sign")
 def product(engine: Elementwise, a: int, b: int, site: Site) -> int:
     """a·b."""
     for first, second in ((a, b), (b, a)):
-        for reading in (_switched, _known, _power_product, _sine_product, _sigmoid_product):
+        for reading in (_switched, _known, _signed_size, _power_product, _sine_product, _sigmoid_product):
             found = reading(engine, first, second, site)
             if found is not None:
                 return found
@@ -83,6 +83,28 @@ def _known(engine: Elementwise, a: int, b: int, site: Site) -> int | None:
     if kind == "sign" and zeta.zero and x.scale.close(1) and x.scale.mid.all():
         return engine.scaled(engine.apply("abs", engine.base(x), site), alpha * found.gamma * np.sign(x.scale.mid))
     return None
+
+
+def _signed_size(engine: Elementwise, size: int, sign: int, site: Site) -> int | None:
+    """α|z|·γ sign z = αγ·z, the size perhaps through a ReLU, as powers of pooling are written."""
+    outer, signs = engine.resolve(size), engine.resolve(sign)
+    direction = engine.argument(signs, "sign")
+    if direction is None or not signs.shift.zero or not outer.shift.zero:
+        return None
+    found = engine.argument(outer, "abs", "relu")
+    factor = None if found is None else found.gamma
+    if found is not None and found.node.kind == "relu":
+        rest = found.inner.shift
+        found = engine.argument(found.inner, "abs")
+        if found is None or not rest.zero or not (found.gamma.low > 0).all() or factor is None:
+            return None
+        factor = factor * found.gamma
+    if found is None or factor is None:
+        return None
+    # the very same number, so that a scale that is only enclosed does not matter
+    if found.node.parents[0] != direction.node.parents[0] or not np.array_equal(found.at, direction.at):
+        return None
+    return engine.scaled(engine.gather(direction.node.parents[0], direction.at), factor * direction.gamma)
 
 
 def _rated(

@@ -2,7 +2,7 @@
 
 What is left when the switches are settled and nothing else was recognised: products of two signals, quotients, powers,
 exponentials, logarithms and roots. Behind gates, clips and normalisations their inputs are bounded on the whole space,
-elsewhere a region bounds them. x/√(c Σ x² + ε) is one normalisation.
+elsewhere a region bounds them. x/√(c Σ x² + ε) is one normalisation, √(κ Σ x²) a Euclidean norm.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from lipcert.graph.linear_maps import Diagonal, Index
 from lipcert.graph.nodes import Activation, Affine, Graph, GraphBuilder, Input, moved
 from lipcert.importer.elementwise import Unproven
+from lipcert.importer.exact import Rounded
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -40,7 +41,7 @@ def ranged(graph: Graph) -> Graph:
         if unproven is None:
             place[position] = builder.add(moved(node, [place[p] for p in node.parents]))
             continue
-        found = reader.at(position)
+        found = reader.at(position) or reader.length_at(position)
         if found is not None:
             place[position] = found.write(builder, place)
         else:
@@ -97,8 +98,30 @@ class _Normalised:
         return builder.affine([normed], [Index(self.wanted, self.rows.size)])
 
 
+@dataclass(frozen=True, eq=False)
+class _Length:
+    """√κ times the lengths of rows of numbers of a node, and which of them are wanted."""
+
+    node: int
+    rows: IntArray
+    wanted: IntArray
+    factor: Rounded
+    name: str
+
+    def write(self, builder: GraphBuilder, place: dict[int, int]) -> int:
+        """The node of the wanted numbers."""
+        x = place[self.node]
+        inside = builder.affine([x], [Index(self.rows.ravel(), builder.nodes[x].size)])
+        lengths = builder.activation(inside, "norm", self.rows.shape[1], name=self.name)
+        wanted = builder.affine([lengths], [Index(self.wanted, len(self.rows))])
+        if self.factor.equals(1.0):
+            return wanted
+        radii = None if self.factor.exact else self.factor.rad
+        return builder.affine([wanted], [Diagonal(self.factor.mid, radii)])
+
+
 class _Normalisations:
-    """Reads x/√(c Σ x² + ε) back, however it is spelled: by a quotient, a reciprocal root, or a power."""
+    """Reads x/√(c Σ x² + ε) back, however it is spelled: by a quotient, a reciprocal root, or a power; and √(κ Σ x²)."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -121,6 +144,38 @@ class _Normalisations:
             if found is not None:
                 return found
         return None
+
+    def length_at(self, position: int) -> _Length | None:
+        """√(κ Σ x²) at a node, or None; κ > 0 may be enclosed only."""
+        root = _unproven(self.graph.nodes[position])
+        if root is None or not (root.kind == "sqrt" or (root.kind == "power" and root.exponent == 0.5)):
+            return None
+        at = root.parents[0]
+        index = np.arange(root.size, dtype=np.int64)
+        factor = Rounded.of(1.0, root.size)
+        while True:
+            node = self.graph.nodes[at]
+            if not isinstance(node, Affine) or len(node.maps) != 1 or node.bias is not None:
+                return None
+            a = node.maps[0]
+            if isinstance(a, Diagonal):
+                radii = np.zeros(a.entries.size) if a.radii is None else a.radii
+                factor = factor * Rounded(a.entries[index], radii[index])
+            elif isinstance(a, Index) and (a.index[index] >= 0).all():
+                index = a.index[index]
+            else:
+                break
+            at = node.parents[0]
+        square = _unproven(self.graph.nodes[node.parents[0]])
+        if square is None or not self._is_square(square) or a.radius is not None or not (factor.low > 0.0).all():
+            return None
+        matrix = a.to_sparse()
+        counts = np.diff(matrix.indptr)
+        if not counts.size or not counts[0] or (counts != counts[0]).any() or not (matrix.data == 1.0).all():
+            return None
+        base, numbers = self._moved(square.parents[0])
+        rows = numbers[matrix.indices.reshape(-1, counts[0])].astype(np.int64)
+        return _Length(base, rows, index, factor.root(), root.name)
 
     def _moved(self, position: int) -> tuple[int, IntArray]:
         """The node that data movement starts from, and where each number comes from."""

@@ -45,7 +45,6 @@ SIZES = {
 REFUSED = {
     r"g_act_(hardshrink|threshold_disc)": "a jump",
     r"g_act_sign": "jumps",
-    r"h_lppool2|[il]_deel_.*L2|i_deel_.*conv_vanilla": "jumps|no proven treatment",
     r"h_lstmcell": "2 outputs",
     r"j_deq_torch_while_loop": "goes on depends on the network's input|trip count",
     r"j_deq_torch_symbolic__": "the equation of the implicit layer is missing",
@@ -107,6 +106,14 @@ def test_exports(shared_data: Path) -> None:
                 load(path)
             used.add(pattern)
     assert used == set(REFUSED)
+
+
+def test_pools_of_the_euclidean_norm_are_one_block(shared_data: Path) -> None:
+    """x², a mean, sign·relu(|·|), a root: what the exporters make of them is 1-Lipschitz."""
+    for name in ("h_lppool2", "i_deel_ScaledL2NormPool2d", "i_deel_ScaledAdaptativeL2NormPool2d"):
+        graph = load(shared_data / "exports" / f"{name}__dynamo_op20.onnx")
+        assert all("Euclidean norm" in text for text in graph.summary().activations), name
+        assert lipcert.bound(graph, lower=False).upper == pytest.approx(1.0, abs=1e-6), name
 
 
 def test_group_activations_are_named_and_cost_what_they_should(shared_data: Path) -> None:
