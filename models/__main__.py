@@ -134,7 +134,8 @@ def plain(module: nn.Sequential) -> nn.Sequential:
         if parametrize.is_parametrized(part):
             for name in list(part.parametrizations):
                 parametrize.remove_parametrizations(part, name)
-    return nn.Sequential(*(layer.plain() if isinstance(layer, LdlResidual) else layer for layer in module))
+    layers = [layer.plain() if isinstance(layer, LdlResidual) else layer for layer in module]
+    return nn.Sequential(*layers).eval()
 
 
 def stripped(model: onnx.ModelProto) -> onnx.ModelProto:
