@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 Line = tuple[Fraction, Fraction]
 
@@ -96,8 +97,12 @@ def _between(at: tuple[Fraction, ...], k: int) -> Fraction:
     return at[-1] + 1 if k == len(at) else (at[k - 1] + at[k]) / 2
 
 
-def steepest(functions: list[Piecewise]) -> Fraction:
-    """The largest Σ slope² over all t: near every kink, and far out."""
-    at = tuple(sorted({t for f in functions for t in f.at}))
-    places = [_between(at, k) for k in range(len(at) + 1)]
+def steepest(functions: list[Piecewise], reach: Fraction | None = None) -> Fraction:
+    """The largest Σ slope² over all t, or over (−reach, reach): near every kink, and far out."""
+    at = tuple(sorted({t for f in functions for t in f.at if reach is None or abs(t) < reach}))
+    if reach is None:
+        places = [_between(at, k) for k in range(len(at) + 1)]
+    else:
+        ends = (-reach, *at, reach)
+        places = [(a + b) / 2 for a, b in pairwise(ends)]
     return max(sum((f.slope_behind(t) ** 2 for f in functions), Fraction(0)) for t in places)

@@ -24,6 +24,7 @@ from piecewise import Piecewise, steepest
 import lipcert
 from lipcert.errors import LipcertError, UnsupportedModel
 from lipcert.graph.nodes import Graph
+from lipcert.regions import Ball, Box
 
 Values = np.ndarray
 LIMIT, PIECES = 24, 60
@@ -305,6 +306,22 @@ def loaded(path: Path, program: Program, free: str) -> Graph | None:
         return None
 
 
+def around(program: Program) -> tuple[Box | Ball | None, Fraction | None]:
+    """A region around the point of any size, or none, and how far the line stays inside for certain."""
+    longest = max(abs(float(d)) for d in program.direction)
+    radius = float(10.0 ** program.rng.uniform(-4, 2))
+    kind = int(program.rng.integers(4))
+    if kind < 2 or not longest:
+        return None, None
+    centre = program.point.astype(np.float64)
+    if kind == 2:
+        # less than what the ends lose to rounding
+        inside = Fraction(radius) / Fraction(longest) * Fraction(999, 1000) - Fraction(1, 10**12)
+        return Box(centre - radius, centre + radius), max(inside, Fraction(1, 10**15))
+    norm = int(program.rng.choice([1, 2]))
+    return Ball(centre, radius, norm), Fraction(radius) / (Fraction(longest) * program.size) * Fraction(999, 1000)
+
+
 def holds(seed: int) -> bool:
     """Whether the program was bounded; raises where a bound is on the wrong side."""
     program = drawn(seed)
@@ -318,10 +335,12 @@ def holds(seed: int) -> bool:
     assert not program.cast_to_integers, "a cast of a signal to integers is taken for the identity"
     # roundings of the file's own type may be taken for equality where that is said
     room = Fraction(1, 10**5) if graph.idealisations else Fraction(0)
-    squares = steepest(list(program.value.ravel()))
     length = sum(Fraction(float(d)) ** 2 for d in program.direction)
+    region, reach = around(program)
+    squares = steepest(list(program.value.ravel()), reach)
     try:
-        bound = lipcert.bound(graph, method="product" if program.rng.random() < 0.5 else "auto", lower_seconds=0.05)
+        method = str(program.rng.choice(["product", "auto"]))
+        bound = lipcert.bound(graph, method=method, lower_seconds=0.05, region=region)
     except LipcertError:
         return False
     assert Fraction(bound.upper) ** 2 * length >= squares * (1 - room), f"{bound.upper} is below a slope that occurs"
