@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lipcert import budget
 from lipcert.bounds.branch.positive import cells_of
 from lipcert.bounds.ellipsoids import improved, multipliers_of
 from lipcert.bounds.lifted import proven_minimum
 from lipcert.bounds.run import Run
 from lipcert.bounds.settings import Settings
 from lipcert.certificates.nearby import ANCHORED, RANGE, LocalProof, Nearby, anchored_margin, written
-from lipcert.errors import DoesNotApply, LipcertError
+from lipcert.errors import DoesNotApply, LipcertError, OutOfTime
 from lipcert.norms import Norm
 from lipcert.ranges.hints import NONE, Hints
 
@@ -90,6 +91,12 @@ class Local:
         radius
             The radius.
         """
+        try:
+            return self._at(x, c, gaps, radius)
+        except OutOfTime:
+            return None
+
+    def _at(self, x: Array, c: int, gaps: Array, radius: float) -> LocalProof | None:
         ball = Nearby(self.graph, x, radius, self.norm, self.domain, c, self.settings.form, self.hints, self._written)
         low, high = ball.low, ball.ranges[ball.margins.output].high
         clear = low > _CLEAR * np.maximum(np.abs(low), np.abs(high))
@@ -144,7 +151,7 @@ class Local:
         theta = self._lifted(ball, k)
         if theta is not None or not self.branch > 0.0:
             return theta
-        return cells_of(ball, k, _CLEAR * gap, self.branch)
+        return cells_of(ball, k, _CLEAR * gap, min(self.branch, budget.left()))
 
     def _lifted(self, ball: Nearby, k: int) -> Array | None:
         """Multipliers that prove one margin by the lifted program, or None."""

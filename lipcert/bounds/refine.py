@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lipcert import budget
 from lipcert.bounds.attack import Attack
 from lipcert.bounds.nearby import Local
 from lipcert.certificates.nearby import LocalProof
@@ -177,9 +178,11 @@ def _apart(
 ) -> LocalProof | None:
     x, c, gaps, radius = task
     # perf_counter is common to the processes of a machine
-    if end is not None and time.perf_counter() >= end:
+    left = None if end is None else end - time.perf_counter()
+    if left is not None and left <= 0.0:
         return None
-    return local.largest(x, c, gaps, radius) if at is None else local.at(x, c, gaps, at)
+    with budget.within(left):
+        return local.largest(x, c, gaps, radius) if at is None else local.at(x, c, gaps, at)
 
 
 class Stream:

@@ -12,7 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 import lipcert
+from lipcert import budget
 from lipcert.bounds.branch.positive import cells_of
+from lipcert.bounds.nearby import Local
 from lipcert.bounds.robustness import robustness
 from lipcert.certificates.classes import ClassCertificate, verify_classes
 from lipcert.certificates.nearby import LocalProof, Nearby, Split
@@ -153,6 +155,17 @@ def test_time_ends_the_cuts() -> None:
     assert cells_of(ball, k, 0.0, 0.0) is None
     smooth = nn.sequential(nn.linear([[1.0, 2.0], [2.0, -1.0]]), nn.tanh(), nn.linear([[1.0, 0.0], [0.0, 1.0]]))
     assert cells_of(Nearby(smooth, np.zeros(2), 1.0, Norm.LINF, None, 0), 0, 0.0, 9.0) is None
+
+
+def test_what_is_left_of_all_the_time_ends_them_too() -> None:
+    ball, _, _ = split_ball()
+    local = Local(ball.graph, ball.norm, branch=60.0)
+    gaps = margins_at(ball.graph, ball.centre[None])[1][0]
+    found = local.at(ball.centre, ball.c, gaps, ball.radius)
+    assert found is not None
+    assert found.source == "branched"
+    with budget.within(0.0):
+        assert local.at(ball.centre, ball.c, gaps, ball.radius) is None
 
 
 def test_robustness_branches_on_what_is_left() -> None:
