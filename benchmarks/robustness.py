@@ -44,6 +44,8 @@ class Question:
         As in `lipcert.robustness`.
     others
         What others certify, in words.
+    branch
+        Seconds for cuts at neurons.
     """
 
     network: str
@@ -52,6 +54,7 @@ class Question:
     radius: float
     margins: str
     others: str
+    branch: float = 0.0
 
 
 QUESTIONS = {
@@ -70,6 +73,9 @@ QUESTIONS = {
         "SDP-CROWN 43.0 %; 47.0 % are not broken",
     ),
     "mnist-net_256x2": Question("onnx/mnist-net_256x2.onnx", "mnist_200", Norm.LINF, 0.01, "joint", ""),
+    "mnist-net_256x2, cut at neurons": Question(
+        "onnx/mnist-net_256x2.onnx", "mnist_200", Norm.LINF, 0.01, "joint", "", 10.0
+    ),
 }
 
 
@@ -81,7 +87,14 @@ def row(name: str) -> str:
         points, labels = file["x"].reshape(len(file["x"]), -1).astype(np.float64), file["y"]
     started, used = time.perf_counter(), time.process_time()
     found = robustness(
-        graph, points, labels, norm=question.norm, at=question.radius, margins=question.margins, attack=True
+        graph,
+        points,
+        labels,
+        norm=question.norm,
+        at=question.radius,
+        margins=question.margins,
+        attack=True,
+        branch=question.branch,
     )
     seconds, used = time.perf_counter() - started, time.process_time() - used
     assert found.certificate is not None
