@@ -35,8 +35,8 @@ _LEAST, _MOST = 2.0, 24.0
 """The default effort in seconds, at least and at most;"""
 _LAYERS, _EACH_LAYER = 3, 3.5
 """it grows by so much with every layer of activations beyond the first ones, and"""
-_RARE = 3.6
-"""of piecewise linear networks of few inputs by that much more, for their steepest pieces are small and rare;"""
+_RARE, _MOST_RARE = 3.6, 2.0
+"""of piecewise linear networks of few inputs, with small and rare steepest pieces, by that much more, at most by this;"""
 _SWEEP, _EACH_SWEEP = 5.5e-4, 6e4
 """with the seconds of a sweep of few samples beyond these."""
 _LARGE = 10.0
@@ -50,8 +50,8 @@ def default_seconds(graph: Graph) -> float:
         return _LEAST
     deep = max(0, _depth(graph) - _LAYERS) * _EACH_LAYER
     large = max(0.0, SweepCost.of(graph).seconds(_SAMPLES[0]) - _SWEEP) * _EACH_SWEEP
-    more = _RARE if LineSearch.applies(graph) else 1.0
-    return min(_LEAST + more * deep + large, max(_LARGE, more * _MOST - large))
+    more, most = (_RARE, _MOST_RARE * _MOST) if LineSearch.applies(graph) else (1.0, _MOST)
+    return min(_LEAST + more * deep + large, max(_LARGE, most - large))
 
 
 def _depth(graph: Graph) -> int:
