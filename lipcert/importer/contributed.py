@@ -123,6 +123,8 @@ def rotary_embedding(ctx: Context) -> Value:
     _signature(ctx, 4, *known)
     if ctx.attribute("is_packed_batching", 0):
         raise ctx.unsupported("its batches are packed", "export it with one fixed length")
+    if float(ctx.attribute("scale", 1.0)) != 1.0:
+        raise ctx.unsupported("it has a scale, which runtimes do not agree to apply", "scale its tables instead")
     x = ctx.value(0)
     positions = ctx.constant(1)
     length = x.shape[-2]

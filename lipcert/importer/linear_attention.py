@@ -26,6 +26,7 @@ def linear_attention(ctx: Context) -> list[Value]:
     Q, K, V = split_heads(ctx, ctx.value(0), heads), *(split_heads(ctx, ctx.value(k), kept) for k in (1, 2))
     decay = split_heads(ctx, ctx.value(4), kept) if ctx.has(4) else None
     rate = split_heads(ctx, ctx.value(5), ctx.value(5).shape[2]) if ctx.has(5) else None
+    _fitting(ctx, kept, K.shape[3], V.shape[3])
     scale = float(ctx.attribute("scale", 0.0))
     Q = evaluated(ctx, "Mul", Q, np.array(scale, np.float32)) if scale else by_root(ctx, Q, Q.shape[3])
     limited(ctx, Q.shape[2])
@@ -45,6 +46,16 @@ def linear_attention(ctx: Context) -> list[Value]:
         state = evaluated(ctx, "Add", state, evaluated(ctx, "MatMul", _turned(ctx, k), v))
         shown.append(evaluated(ctx, "MatMul", q, repeated(ctx, state, heads // kept)))
     return [side_by_side(ctx, evaluated(ctx, "Concat", *shown, axis=2)), state]
+
+
+def _fitting(ctx: Context, heads: int, keys: int, values: int) -> None:
+    """Refuse what would broadcast although no version of the operator says so."""
+    allowed = ((4, (heads, heads * keys)), (5, (heads, 1)))
+    for k, sizes in allowed:
+        if ctx.has(k) and ctx.value(k).shape[2] not in sizes:
+            raise ctx.invalid(f"its input {k} has {ctx.value(k).shape[2]} numbers a step where it may have {sizes}")
+    if ctx.has(3) and ctx.value(3).shape[1:] != (heads, keys, values):
+        raise ctx.invalid(f"a past of the shape {ctx.value(3).shape} for {heads} states of {keys} × {values}")
 
 
 def _turned(ctx: Context, x: Value) -> Value:

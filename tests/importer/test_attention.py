@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import lipcert
-from lipcert.errors import UnsupportedModel
+from lipcert.errors import InvalidModel, UnsupportedModel
 from lipcert.graph.evaluate import record
 from lipcert.importer import load
 from tests.importer.conftest import Build
@@ -111,3 +111,21 @@ def test_what_attention_does_not_know_is_refused(write: Build) -> None:
     nodes = projections(node("Attention", ["q", "k", "v", "mask"], ["y"], q_num_heads=1, kv_num_heads=1))
     with pytest.raises(UnsupportedModel, match="leaves nothing"):
         load(write(nodes, constants, [1, 3, 4], opset=23), check=False)
+
+
+@pytest.mark.parametrize(("wrong", "reason"), [("b", "has 2 numbers a step"), ("p", "a past of the shape")])
+def test_linear_attention_does_not_broadcast(wrong: str, reason: str, write: Build) -> None:
+    if not onnx.defs.has("LinearAttention"):
+        pytest.skip("this onnx package is older than the operator")
+    constants = {
+        "Q": W,
+        "K": W.T,
+        "V": W,
+        "b": np.full((1, 3, 2 if wrong == "b" else 1), 0.5),
+        "p": np.zeros((1, 2, 4, 4)),
+    }
+    inputs = ["q", "k", "v", "p" if wrong == "p" else "", "", "b"]
+    attention = node("LinearAttention", inputs, ["y", "s"], q_num_heads=1, kv_num_heads=1, update_rule="delta")
+    path = write(projections(attention), constants, [1, 3, 4], opset=onnx.defs.onnx_opset_version())
+    with pytest.raises(InvalidModel, match=reason):
+        load(path, check=False)

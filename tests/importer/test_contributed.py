@@ -161,6 +161,7 @@ REFUSED: dict[str, tuple[list[onnx.NodeProto], str]] = {
         "depends on the network's input",
     ),
     "attribute": ([node("RotaryEmbedding", ["x", "at", "cos", "sin"], is_packed_batching=1)], "packed"),
+    "scale": ([node("RotaryEmbedding", ["x", "at", "cos", "sin"], scale=2.0)], "do not agree"),
     "unknown attribute": ([node("FusedMatMul", ["x", "V"], transBatchA=1)], "transBatchA is not known"),
     "unknown op": ([node("GroupNorm", ["x", "gain", "shift"])], "the op com.microsoft.GroupNorm is not supported"),
     "statistics": ([node("SkipLayerNormalization", ["x", "x", "gain"], ["n", "y"])], "mean or deviation"),
