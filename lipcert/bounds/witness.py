@@ -50,22 +50,26 @@ def proven_ratio(graph: Graph, norm: Norm, output_norm: Norm, witness: Witness) 
         image = balls.jvp(graph, [x], [d])[1]
         return proven_length(image[:, 0], output_norm) / proven_length(d[:, 0], norm)
 
-    return lower_end(ratio, (128, 256, 512, 1024))
+    return lower_end(ratio, (128, 256, 512, 1024, 2048, 4096))
 
 
 def lower_end(ratio: Callable[[], balls.Balls], precisions: Iterable[int]) -> float:
-    """The lower end of a ratio, rounded down: the best of these precisions, until it is known to 1e-12."""
+    """The lower end of a ratio, rounded down: the best of these precisions until it is known, or more of them is no help."""
     from flint import ctx
 
-    value = 0.0
+    value, before = 0.0, np.inf
     for precision in precisions:
         with ctx.workprec(precision):
             found = ratio()
             low, high = float(found.lower()), float(found.upper())
         if np.isfinite(low):
             value = max(value, float(np.nextafter(low, 0.0)) if low > 0 else 0.0)
-        if high - low <= 1e-12 * high:
+        if not np.isfinite(high):
+            continue
+        # on a kink no precision tells the slopes apart
+        if high - low <= 1e-12 * high or high - low > 0.5 * before:
             break
+        before = high - low
     return value
 
 

@@ -11,11 +11,13 @@ from flint import arb, ctx, fmpq, fmpq_mat
 
 import lipcert
 from lipcert.bounds.product import norm_product
+from lipcert.bounds.witness import Witness, proven_ratio
 from lipcert.certificates import chains
 from lipcert.certificates.chains import enclosed, multiplied
 from lipcert.graph import build as nn
 from lipcert.graph.linear_maps import Dense, Diagonal
 from lipcert.graph.nodes import Graph
+from lipcert.norms import Norm
 
 
 def factors(seed: int, count: int) -> list[np.ndarray]:
@@ -65,6 +67,15 @@ def test_a_chain_whose_radius_explodes_has_its_norm() -> None:
     squares = sum(entry**2 for entry in exact(matrices).ravel())
     # ‖A‖₂ ≤ ‖A‖_F ≤ 2 ‖A‖₂
     assert squares / 4 <= Fraction(product.value) ** 2 <= squares * Fraction(1.001)
+
+
+def test_a_lower_bound_of_a_chain_takes_the_bits_that_it_needs() -> None:
+    rng = np.random.default_rng(3)
+    # lengths stay, but moduli grow by 1.6 with every factor
+    matrices = [np.linalg.qr(rng.standard_normal((4, 4)))[0] for _ in range(1600)]
+    witness = Witness(np.zeros(4), np.eye(4)[0])
+    found = proven_ratio(network(matrices), Norm.L2, Norm.L2, witness)
+    assert 1.0 - 1e-12 <= found <= 1.0 + 1e-12
 
 
 def test_a_product_of_norms_beyond_float64_has_a_bound() -> None:
