@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from lipcert.graph.nodes import Graph
     from lipcert.ranges import Localised
 
+_LARGE = 20_000
+"""Channels from which the matrix-free solver begins with the multipliers of the norm product."""
+
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
@@ -258,7 +261,10 @@ class _Programs:
 def _as_products(job: Job, tie: Tie) -> _Programs:
     job.tell(Progress("preparing the network"))
     operator = Operator(job.graph)
-    return _Programs([OperatorProblem(operator, tie)], tie_groups(operator.groups, tie))
+    # of a small network the solver's own guess takes no time
+    large = job.claim.euclidean and operator.channels > _LARGE and job.prepared.product is not None
+    known = propose_product(job).cases[0].lam if large else None
+    return _Programs([OperatorProblem(operator, tie, known)], tie_groups(operator.groups, tie))
 
 
 def _as_matrices(job: Job, tie: Tie) -> _Programs:

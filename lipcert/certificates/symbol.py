@@ -32,7 +32,7 @@ _TOGETHER = 2**22
 # error of a root of unity at most, for each axis: two coordinates to nearest, and a product with the other axes
 _ROOT = 2.0**-50
 # operations a second with small matrices
-_SPEED = 1e9
+_SPEED = 4e9
 
 
 def norm_by_symbol(a: Convolution) -> float | None:

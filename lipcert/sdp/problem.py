@@ -152,10 +152,13 @@ class OperatorProblem:
         [R; Y] as products.
     tie
         Which multipliers are one variable.
+    known
+        Multipliers, one a group, that are feasible with some rho or nearly so, to begin the coarsest tie with; or None.
     """
 
     operator: Operator
     tie: Tie = Tie.NEURON
+    known: Array | None = None
 
     def split(self, y: Array) -> Multipliers:
         """The parts lam (of the variables, not of the groups) and rho of y."""

@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse as sp
 from orthogonal import chain
 
+from lipcert.bounds.methods import Job, Prepared, propose_product
 from lipcert.constraints.interconnection import lower
 from lipcert.constraints.multipliers import Tie
 from lipcert.constraints.operator import Operator
@@ -17,12 +18,13 @@ from lipcert.graph.claim import Claim
 from lipcert.graph.linear_maps import Convolution, Dense
 from lipcert.graph.nodes import GraphBuilder
 from lipcert.graph.prepare import prepare
+from lipcert.ranges.localise import Localised
 from lipcert.sdp.outcome import SolverOptions, Status
 from lipcert.sdp.problem import compress_inputs, subproblems
 from lipcert.sdp.solvers import get_solver, small_program
 from lipcert.sdp.solvers.bundle import Bundle
 from lipcert.sdp.solvers.davidson import Evaluator, Point
-from lipcert.sdp.solvers.scaling import _Progress, _settle, _start, initial_scaling, solve
+from lipcert.sdp.solvers.scaling import _eased, _Progress, _settle, _start, initial_scaling, solve
 from lipcert.sdp.solvers.small_program import Quadratic, quadratic_sdp
 
 
@@ -331,3 +333,21 @@ def _of_kind(kind):
         return builder.finish(builder.affine([x], [Dense(weights(4, 27))]))
     act = getattr(nn, kind)
     return nn.sequential(nn.linear(weights(8, 6)), act(), nn.linear(weights(8, 8)), act(), nn.linear(weights(4, 8)))
+
+
+def test_known_multipliers_are_begun_with() -> None:
+    """Those of the norm product are feasible; others give way to a guess, and all end at the same optimum."""
+    graph = prepare(network())
+    job = Job(Prepared(Localised(graph)), Claim(), "matrix-free", SolverOptions())
+    product = propose_product(job)
+    operator = Operator(graph)
+    options = SolverOptions(1e-5)
+    alone = solve(operator, Tie.NEURON, options)
+    known = product.cases[0].lam
+    assert job.prepared.product is not None
+    eased = _eased(Evaluator(operator), known)
+    assert eased is not None
+    assert np.sqrt(eased.rho) <= job.prepared.product.value * 1.01
+    assert _eased(Evaluator(operator), 1e-9 * known) is None
+    for given in (known, 1e-9 * known):
+        assert solve(operator, Tie.NEURON, options, given).bound == pytest.approx(alone.bound, rel=1e-3)

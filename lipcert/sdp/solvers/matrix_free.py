@@ -34,4 +34,4 @@ def solve(problem: OperatorProblem, options: SolverOptions) -> Outcome:
         share = (problem.operator.channels - 3000.0) / 7000.0
         options = replace(options, time_limit=FEWEST + (MOST - FEWEST) * min(max(share, 0.0), 1.0))
     with threads_for(0.0):
-        return scaling.solve(problem.operator, problem.tie, options)
+        return scaling.solve(problem.operator, problem.tie, options, problem.known)

@@ -43,6 +43,8 @@ _STAGES = {
 _POWERS, _MORE_POWERS = 12, 4
 # how far points are eased that a longer search refutes
 _EASES = (0.0, *np.geomspace(1e-9, 1e-3, 13))
+# the same of multipliers that are known beforehand
+_KNOWN_EASES = (1e-3, 1e-1)
 # how often the model goes on after that
 _RESUMED = 2
 # the largest step size, which shows all that a model promises
@@ -287,7 +289,7 @@ def _start(evaluator: Evaluator) -> Point | None:
     return None
 
 
-def solve(operator: Operator, tie: Tie, options: SolverOptions) -> Outcome:
+def solve(operator: Operator, tie: Tie, options: SolverOptions, known: Array | None = None) -> Outcome:
     """Minimise rho over the multipliers, ℓ2 to ℓ2, by products with the network alone.
 
     Parameters
@@ -299,6 +301,8 @@ def solve(operator: Operator, tie: Tie, options: SolverOptions) -> Outcome:
     options
         `tolerance` is the predicted relative decrease of rho at which to stop, at least 1e-6. A `start` holds one lam a
         variable of the tie (and possibly rho).
+    known
+        Multipliers, one a group, to begin the coarsest tie with in place of a guess.
 
     Returns
     -------
@@ -333,7 +337,7 @@ def solve(operator: Operator, tie: Tie, options: SolverOptions) -> Outcome:
         last_stage = (tie, tolerance, 1.0)
         stages = (*_STAGES[tie], last_stage) if run.best is None else (last_stage,)
         if run.best is None:
-            run.best = _start(evaluator)
+            run.best = _eased(evaluator, known) or _start(evaluator)
         if run.best is None:
             return Outcome(
                 None,
@@ -346,11 +350,12 @@ def solve(operator: Operator, tie: Tie, options: SolverOptions) -> Outcome:
             )
         run.accept(run.best)
         run.report("start")
+        begun = time.perf_counter()
         for stage, enough, share in stages if operator.groups.count else ():
             tied_to = tie_groups(operator.groups, stage)
             if stage is not tie and tied_to.max() == variable.max():
                 continue
-            evaluator.deadline = started + share * (deadline - started)
+            evaluator.deadline = begun + share * max(0.0, deadline - begun)
             bundle = Bundle(evaluator, tied_to, run.best, bundle)
             status = _improve(bundle, stage, run, max(enough, tolerance))
             if status is Status.ITERATION_LIMIT or time.perf_counter() > deadline:
@@ -377,6 +382,20 @@ def _given(evaluator: Evaluator, variable: IntArray, start: Array | None) -> Poi
         return None
     point = evaluator.least(lam, rho, None, 1e-4)
     return point if np.isfinite(point.rho) and point.exact else None
+
+
+def _eased(evaluator: Evaluator, known: Array | None) -> Point | None:
+    """Known multipliers, each layer's a little above those of the next, where that is feasible."""
+    if known is None or not (np.isfinite(known).all() and (known > 0.0).all()):
+        return None
+    groups = evaluator.operator.groups
+    ahead = int(groups.layer.max(initial=-1)) - groups.layer
+    for ease in _KNOWN_EASES:
+        point = evaluator.least(known * (1.0 + ease) ** ahead, float(known.max(initial=1.0)), None, 1e-3)
+        # at the boundary eigenvalues cluster, and the least one is found slowly: the model goes on from what is known of it
+        if np.isfinite(point.rho):
+            return point
+    return None
 
 
 def initial_scaling(operator: Operator) -> Array | None:
