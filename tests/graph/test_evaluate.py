@@ -82,7 +82,9 @@ def test_balls_enclose(name: str) -> None:
             (again, forward(graph, x)),
             (tangent, jvp(graph, x, t)),
         ):
-            assert max(float(v.rad()) for v in enclosure.flat) < 1e-40
+            # 1/√2 and 1/6 are balls from the exact number to the nearest float64
+            widest = 1e-15 if name in ("gelu", "hard_swish") else 1e-40
+            assert max(float(v.rad()) for v in enclosure.flat) < widest
             assert [float(v.mid()) for v in enclosure.flat] == pytest.approx(expected.ravel(), rel=1e-9, abs=1e-10)
 
 
