@@ -40,7 +40,7 @@ _FLIPS = 6
 _JITTER = 1e-9
 _AIMS = 6
 """Steps for each increment of the guide."""
-_NORM = 4e-6
+NORM = 4e-6
 """Seconds for the norm of a Jacobian, for each of its rows."""
 _MOVES = 3e-3
 """Seconds for the moves of a generation besides its sweeps."""
@@ -418,7 +418,7 @@ class Evolution:
         points += _JITTER * self._scales.min() * self.rng.standard_normal(points.shape)
         steps = 6 if guess is None else 3
         sweeps = 1 + (min(self.n, self.m) if self.dense else 2 * steps + 1)
-        self.effort.charge(self.cost.seconds(points.shape[1], sweeps) + _NORM * min(self.n, self.m) * points.shape[1])
+        self.effort.charge(self.cost.seconds(points.shape[1], sweeps) + NORM * min(self.n, self.m) * points.shape[1])
         try:
             tape = record(self.graph, [points])
             if self.dense:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lipcert.activations.record import Pointwise
-from lipcert.bounds.evolution import jacobians
+from lipcert.bounds.evolution import NORM, jacobians
 from lipcert.bounds.operator_norm import dense_norms
+from lipcert.bounds.population import Population
 from lipcert.graph.evaluate import record
 from lipcert.graph.nodes import Activation, Affine, Graph, Input
 
@@ -34,8 +35,6 @@ _AXES, _RANDOM = 0.4, 0.3
 """Parts of the lines along single inputs, and in random directions; the others join two points of the crowd."""
 _SAME = 1e-9
 """Pieces whose norms differ by no more, relative, are one."""
-_NORM = 4e-6
-"""Seconds for the norm of a Jacobian, for each of its rows."""
 
 
 class LineSearch:
@@ -78,16 +77,17 @@ class LineSearch:
 
     def run(self, effort: Effort, until: float) -> tuple[Array, Array]:
         """The best points and their directions when that much is spent."""
-        best: tuple[Array, Array, Array] | None = None
-        while best is None or effort.spent < until:
-            crowd = self._best(self._measured(self.starts(_FIRST)[0], effort))
+        none = Population(self.graph.input_size, most=_CROWD, same=_SAME)
+        best = none
+        while not best.values.size or effort.spent < until:
+            crowd = none.joined(self._measured(self.starts(_FIRST)[0], effort))
             stalled = 0
             while stalled < _PATIENCE and effort.spent < until:
-                before = crowd[0][0]
-                crowd = self._best(self._measured(self._along(crowd[1]), effort), crowd)
-                stalled = 0 if crowd[0][0] > before * (1.0 + _SAME) else stalled + 1
-            best = crowd if best is None else self._best(best, crowd)
-        return best[1], best[2]
+                before = crowd.best
+                crowd = crowd.joined(self._measured(self._along(crowd.points), effort))
+                stalled = 0 if crowd.best > before * (1.0 + _SAME) else stalled + 1
+            best = crowd.joined(best)
+        return best.points, best.directions
 
     def _along(self, crowd: Array) -> Array:
         """Points on a line through each point of the crowd."""
@@ -107,21 +107,10 @@ class LineSearch:
         steps = np.vstack([wide, near])
         return (crowd[:, None] + direction[:, None] * steps).reshape(n, -1)
 
-    def _measured(self, points: Array, effort: Effort) -> tuple[Array, Array, Array]:
-        """(norms, points, directions)."""
-        few, count = min(self.graph.input_size, self.graph.output_size), points.shape[1]
-        effort.charge(self.cost.seconds(count, 1 + few) + _NORM * few * count)
+    def _measured(self, points: Array, effort: Effort) -> Population:
+        """The points with their norms and directions."""
+        n, few, count = self.graph.input_size, min(self.graph.input_size, self.graph.output_size), points.shape[1]
+        effort.charge(self.cost.seconds(count, 1 + few) + NORM * few * count)
         values, directions = dense_norms(jacobians(record(self.graph, [points])), self.p, self.q)
         good = np.isfinite(values) & np.isfinite(points).all(axis=0)
-        return np.where(good, values, 0.0), points, directions.T
-
-    def _best(self, *found: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        """The crowd of distinct norms, best first."""
-        values = np.concatenate([part[0] for part in found])
-        order = np.argsort(-values, kind="stable")
-        v = values[order]
-        distinct = np.ones(v.size, dtype=bool)
-        distinct[1:] = v[1:] < v[:-1] * (1.0 - _SAME)
-        keep = order[distinct][:_CROWD]
-        points, directions = (np.hstack([part[k] for part in found])[:, keep] for k in (1, 2))
-        return values[keep], points, directions
+        return Population(n, np.where(good, values, 0.0), points, directions.T)

@@ -31,7 +31,7 @@ from lipcert.graph.prepare import prepare
 from lipcert.graph.selection import Selection
 from lipcert.norms import Norm
 from lipcert.ranges.absolute import absolute
-from lipcert.ranges.cells import NeuronCut, functional
+from lipcert.ranges.cells import NeuronCut, functionals
 from lipcert.ranges.ellipsoid import Ellipsoid
 from lipcert.ranges.hints import NONE, Hint, Hints, multipliers_from_json, multipliers_to_json
 from lipcert.ranges.linear import refine
@@ -273,7 +273,8 @@ class Nearby:
 
     def against(self, cell: Cell, k: int) -> tuple[Array, float]:
         """(a, t) with −margin ≤ a·x + t on the cell, of the k-th margin; t is infinite where nothing is known."""
-        return functional(self.margins, cell, self.margins.output, -np.eye(self.low.size)[:, k : k + 1])
+        a, t = functionals(self.margins, cell, self.margins.output, -np.eye(self.low.size)[:, k : k + 1])
+        return a[0], float(t[0])
 
     def on_cell(self, cell: Cell, k: int, weights: Array | None = None) -> float:
         """A proven lower bound of the k-th margin on a cell; ∞ where that is empty.

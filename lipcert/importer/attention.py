@@ -57,12 +57,16 @@ def attention(ctx: Context) -> list[Value]:
 def scaled_products(ctx: Context, Q: Value, K: Value) -> Value:
     """Q Kᵀ times the attribute scale, 1/√n where that is missing."""
     scale = ctx.attribute("scale")
-    keys = evaluated(ctx, "Transpose", K, perm=[0, 1, 3, 2])
-    products = evaluated(ctx, "MatMul", Q, keys)
+    products = evaluated(ctx, "MatMul", Q, transposed(ctx, K))
     if scale is None:
         return by_root(ctx, products, Q.shape[-1])
     kind = products.dtype if isinstance(products, np.ndarray) else np.float64
     return evaluated(ctx, "Mul", products, np.array(np.float32(scale), kind))
+
+
+def transposed(ctx: Context, x: Value) -> Value:
+    """The last two of four axes exchanged."""
+    return evaluated(ctx, "Transpose", x, perm=[0, 1, 3, 2])
 
 
 def by_root(ctx: Context, x: Value, n: int) -> Value:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lipcert.importer.attention import by_root, repeated, side_by_side, split_heads
+from lipcert.importer.attention import by_root, repeated, side_by_side, split_heads, transposed
 from lipcert.importer.recurrent import evaluated, limited, stacked
 from lipcert.importer.registry import Context, Value, handles
 
@@ -40,10 +40,10 @@ def linear_attention(ctx: Context) -> list[Value]:
         assert k is not None
         assert v is not None
         if g is not None:
-            state = evaluated(ctx, "Mul", state, evaluated(ctx, "Exp", _turned(ctx, g)))
+            state = evaluated(ctx, "Mul", state, evaluated(ctx, "Exp", transposed(ctx, g)))
         if b is not None:
             v = evaluated(ctx, "Mul", b, evaluated(ctx, "Sub", v, evaluated(ctx, "MatMul", k, state)))
-        state = evaluated(ctx, "Add", state, evaluated(ctx, "MatMul", _turned(ctx, k), v))
+        state = evaluated(ctx, "Add", state, evaluated(ctx, "MatMul", transposed(ctx, k), v))
         shown.append(evaluated(ctx, "MatMul", q, repeated(ctx, state, heads // kept)))
     return [side_by_side(ctx, evaluated(ctx, "Concat", *shown, axis=2)), state]
 
@@ -56,11 +56,6 @@ def _fitting(ctx: Context, heads: int, keys: int, values: int) -> None:
             raise ctx.invalid(f"its input {k} has {ctx.value(k).shape[2]} numbers a step where it may have {sizes}")
     if ctx.has(3) and ctx.value(3).shape[1:] != (heads, keys, values):
         raise ctx.invalid(f"a past of the shape {ctx.value(3).shape} for {heads} states of {keys} × {values}")
-
-
-def _turned(ctx: Context, x: Value) -> Value:
-    """The last two axes exchanged."""
-    return evaluated(ctx, "Transpose", x, perm=[0, 1, 3, 2])
 
 
 @handles("CausalConvWithState")

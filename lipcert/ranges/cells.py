@@ -326,18 +326,18 @@ class _Recorder:
         return np.zeros(len(a))
 
 
-def functional(graph: Graph, cell: Cell, position: int, seed: Array) -> tuple[Array, float]:
-    """(a, t) with c·z ≤ a·x + t on the cell, for the values z of a node and one column c; t = ∞ where nothing is known."""
+def functionals(graph: Graph, cell: Cell, position: int, seeds: Array) -> tuple[Array, Array]:
+    """(A, t) with c·z ≤ a·x + t on the cell for the values z of a node and each column c; t = ∞ where nothing is known."""
     recorder = _Recorder()
     with np.errstate(invalid="ignore", over="ignore"):
-        top = float(Backward(graph, recorder, cell.ranges.of, cell.lines).upper({position: seed})[0])
-    a = np.zeros(graph.input_size) if recorder.rows is None else recorder.rows[0]
-    known = np.isfinite(top) and bool(np.isfinite(a).all())
-    return (a, top) if known else (np.zeros(graph.input_size), np.inf)
+        top = Backward(graph, recorder, cell.ranges.of, cell.lines).upper({position: seeds})
+    rows = np.zeros((top.size, graph.input_size)) if recorder.rows is None else recorder.rows
+    known = np.isfinite(top) & np.isfinite(rows).all(axis=1) & (recorder.rows is not None)
+    return np.where(known[:, None], rows, 0.0), np.where(known, top, np.inf)
 
 
 def _halfspaces(graph: Graph, cell: Cell, cuts: Sequence[NeuronCut]) -> tuple[Array, Array]:
-    """(n, b) with side·(z − kink) ≤ n·x + b on the cell, for each cut; n = 0 and b = ∞ where nothing is known."""
+    """(n, b) with side·(z − kink) ≤ n·x + b on the cell, for each cut; those of which nothing is known are left out."""
     n = graph.input_size
     normals, offsets = np.zeros((len(cuts), n)), np.full(len(cuts), np.inf)
     for position in sorted({cut.position for cut in cuts}):
@@ -348,16 +348,21 @@ def _halfspaces(graph: Graph, cell: Cell, cuts: Sequence[NeuronCut]) -> tuple[Ar
         seeds = np.zeros((size, own.size))
         side = np.array([float(cuts[k].side) for k in own])
         seeds[[cuts[k].neuron for k in own], np.arange(own.size)] = side
-        recorder = _Recorder()
-        with np.errstate(invalid="ignore", over="ignore"):
-            top = Backward(graph, recorder, cell.ranges.of, cell.lines).upper({node.parent: seeds})
-            kink = np.array([breaks(node)[0][cuts[k].neuron, cuts[k].kink] for k in own])
-            top = np.where(kink == 0.0, top, up(top - side * kink))
-        if recorder.rows is not None:
-            known = np.isfinite(top) & np.isfinite(recorder.rows).all(axis=1)
-            normals[own[known]], offsets[own[known]] = recorder.rows[known], top[known]
+        normals[own], top = functionals(graph, cell, node.parent, seeds)
+        kink = np.array([breaks(node)[0][cuts[k].neuron, cuts[k].kink] for k in own])
+        with np.errstate(over="ignore"):
+            offsets[own] = np.where(kink == 0.0, top, up(top - side * kink))
     known = np.isfinite(offsets)
     return normals[known], offsets[known]
+
+
+def nearest_kink(graph: Graph, found: Ranges, neuron: OpenNeuron) -> int:
+    """The number of the open kink that is nearest to the middle of a neuron's range."""
+    node = graph.nodes[neuron.position]
+    assert isinstance(node, Activation)
+    kinks = breaks(node)[0][neuron.neuron, neuron.first : neuron.last]
+    middle = found[node.parent].take(np.array([neuron.neuron])).middle()[0]
+    return neuron.first + int(np.abs(kinks - middle).argmin())
 
 
 def breaks(node: Activation) -> tuple[Array, Array, Array]:

@@ -20,8 +20,7 @@ from lipcert.certificates.leaves import Leaf
 from lipcert.certificates.trees import NeuronGrounds
 from lipcert.constraints.interconnection import lower
 from lipcert.errors import DoesNotApply, NotCertified
-from lipcert.graph.nodes import Activation
-from lipcert.ranges.cells import NeuronCut, OpenNeuron, breaks, open_neurons, part
+from lipcert.ranges.cells import NeuronCut, OpenNeuron, nearest_kink, open_neurons, part
 from lipcert.ranges.hints import NONE
 from lipcert.ranges.rational import is_small, statements
 from lipcert.sdp.outcome import SolverOptions
@@ -166,12 +165,7 @@ class Neurons:
     ) -> tuple[int, int, int]:
         """The kink to cut at: of the neuron that matters most and is least decided."""
         chosen = left[0] if solved is None else left[most_influential(*solved)]
-        node = self.grounds.graph.nodes[chosen.position]
-        assert isinstance(node, Activation)
-        kinks = breaks(node)[0][chosen.neuron, chosen.first : chosen.last]
-        on = cell.ranges[node.parent].take(np.array([chosen.neuron]))
-        nearest = int(np.abs(kinks - on.middle()[0]).argmin())
-        return chosen.position, chosen.neuron, chosen.first + nearest
+        return chosen.position, chosen.neuron, nearest_kink(self.grounds.graph, cell.ranges, chosen)
 
 
 def most_influential(problem: Problem, outcome: Outcome) -> int:

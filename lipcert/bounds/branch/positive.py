@@ -18,14 +18,14 @@ from lipcert.bounds.branch.feasible import inner_point
 from lipcert.certificates.nearby import Split
 from lipcert.errors import DoesNotApply
 from lipcert.graph.nodes import Activation
-from lipcert.ranges.cells import NeuronCut, breaks, open_neurons, part
+from lipcert.ranges.cells import NeuronCut, breaks, nearest_kink, open_neurons, part
 from lipcert.ranges.linear import Backward, Lines
 
 if TYPE_CHECKING:
     from lipcert.arrays import Array
     from lipcert.certificates.nearby import Nearby
     from lipcert.graph.nodes import Graph
-    from lipcert.ranges.cells import Cell, OpenNeuron
+    from lipcert.ranges.cells import Cell
 
 _BELOW = 0.5
 """What a line below counts beside one above: it is through the kink as a rule, and has a choice of slopes."""
@@ -130,24 +130,13 @@ def _place(graph: Graph, cell: Cell, k: int) -> tuple[int, int, int] | None:
     cut = {tuple(cut[:3]) for cut in cell.cuts}
     best, place = -1.0, None
     for neuron in open_neurons(graph, cell.ranges):
-        kink = _nearest(graph, cell, neuron)
-        at = (neuron.position, neuron.neuron, kink)
+        at = (neuron.position, neuron.neuron, nearest_kink(graph, cell.ranges, neuron))
         if at in cut:
             continue
         loss = _loss(graph, cell, at, weighed.behind)
         if loss > best:
             best, place = loss, at
     return place
-
-
-def _nearest(graph: Graph, cell: Cell, neuron: OpenNeuron) -> int:
-    """The kink in the middle of a neuron's range."""
-    node = graph.nodes[neuron.position]
-    assert isinstance(node, Activation)
-    kinks = breaks(node)[0][neuron.neuron, neuron.first : neuron.last]
-    on = cell.ranges[node.parent]
-    middle = 0.5 * (on.low[neuron.neuron] + on.high[neuron.neuron])
-    return neuron.first + int(np.abs(kinks - middle).argmin())
 
 
 def _loss(graph: Graph, cell: Cell, at: tuple[int, int, int], behind: dict[int, Array]) -> float:
